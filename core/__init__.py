@@ -1,0 +1,1 @@
+"""The talking-head pipeline: see core/sdk.py for the public surface."""

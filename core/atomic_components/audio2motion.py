@@ -1,0 +1,239 @@
+"""Condition rows -> motion: overlapping windows of the motion model, cross-faded (spec pipeline.md 10 to 12).
+
+`WindowFuser` joins windows; `OfflineMotion` feeds it a whole clip, `OnlineMotion` feeds it whatever has arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from core.atomic_components.condition_handler import Character, ConditionHandler
+from core.avatar import Avatar, Frame
+from core.errors import InputError
+from core.motion import MOTION_DIM, POSE, Motion, smooth
+from core.options import MotionOptions
+
+SEQ_FRAMES = 80
+
+
+class Sampler(Protocol):
+    """One run of the motion model, with its own random numbers."""
+
+    def __call__(self, cond_frame: np.ndarray, cond: np.ndarray, start: int) -> np.ndarray:
+        """(1, 265) motion to continue, (1, S, C) condition rows of frames start .. -> (1, S, 265) float32."""
+
+
+class WindowFuser:
+    """Runs windows one after the other and keeps the joined motion.
+
+    Attributes:
+        window: S, frames per window. overlap: O, frames shared with the window before. step: V = S - O, new frames.
+        fuse: F, frames cross-faded at a joint; the last F frames of `history` may still change.
+    """
+
+    def __init__(self, sampler: Sampler, character: Character, options: MotionOptions, window: int, online: bool):
+        overlap = options.overlap_v2
+        if not 0 <= overlap < window:
+            raise InputError(f"overlap_v2 is {overlap}; it must be 0 .. {window - 1} for windows of {window} frames")
+        self.window, self.overlap, self.step = window, overlap, window - overlap
+        self.fuse = min(overlap, self.step) if online else overlap
+        self._sampler = sampler
+        self._options = options
+        self._start = character.start.astype(np.float32)
+        self._carried = self._start
+        self._steps = 0
+        self._buffer = np.empty((4 * window, MOTION_DIM), np.float32)
+        self._length = 0
+
+    @property
+    def history(self) -> np.ndarray:
+        """(N, 265) float32 motion so far, a view that the next call may invalidate."""
+        return self._buffer[: self._length]
+
+    def add(self, cond: np.ndarray, start: int) -> None:
+        """Run one window. cond: (1..S, C) rows of frames start .., a short one is filled up with its last row."""
+        missing = self.window - len(cond)
+        if missing:
+            cond = np.concatenate([cond, np.repeat(cond[-1:], missing, axis=0)])
+        predicted = self._sampler(self._carried[None], cond[None], start)[0]
+        if self._steps == 0:
+            self._append(predicted)
+            self._smooth(0, self._length)
+        else:
+            self._join(predicted)
+        self._steps += 1
+        self._carry()
+
+    def drop_front(self, frames: int) -> None:
+        """Forget the first frames of the history."""
+        kept = self.history[frames:].copy()
+        self._length = len(kept)
+        self._buffer[: self._length] = kept
+
+    def trim(self, frames: int) -> None:
+        """Keep only the first frames of the history."""
+        self._length = min(self._length, frames)
+
+    def smooth_all(self) -> None:
+        """Smooth the whole history once more."""
+        self._smooth(0, self._length)
+
+    def finished(self, frames: np.ndarray) -> np.ndarray:
+        """A copy of frames, (n, 265), kept inside the bounds of the configuration."""
+        bounds = self._options.v_min_max_for_clip
+        return frames.copy() if bounds is None else np.clip(frames, bounds[0], bounds[1]).astype(np.float32)
+
+    def _join(self, predicted: np.ndarray) -> None:
+        """Cross-fade the last F frames into the new window and append its V new ones (spec 10.2)."""
+        if self.fuse:
+            weight = (np.arange(self.fuse, dtype=np.float32) / self.fuse)[:, None]
+            tail = self.history[-self.fuse :]
+            tail[:] = (1 - weight) * tail + weight * predicted[self.overlap - self.fuse : self.overlap]
+        self._append(predicted[self.overlap :])
+        joint = self._length - self.step
+        self._smooth(joint - self.fuse, joint + 1)
+
+    def _append(self, frames: np.ndarray) -> None:
+        needed = self._length + len(frames)
+        if needed > len(self._buffer):
+            bigger = np.empty((2 * needed, MOTION_DIM), np.float32)
+            bigger[: self._length] = self.history
+            self._buffer = bigger
+        self._buffer[self._length : needed] = frames
+        self._length = needed
+
+    def _smooth(self, first: int, end: int) -> None:
+        """Moving average of scale, pose and translation in frames first .. end - 1; never of the expression."""
+        half = self._options.smo_k_d // 2
+        low, high = max(0, first - half), min(self._length, end + half)
+        near = self.history[low:high, POSE]
+        near[first - low : end - low] = smooth(near, self._options.smo_k_d, first - low, end - low)[first - low : end - low]
+
+    def _carry(self) -> None:
+        """Choose what the next window continues from (spec 10.4)."""
+        period = self._options.fix_kp_cond
+        last = self.history[self._length - self.overlap - 1].copy()
+        if period > 0 and self._steps % period == 0:
+            self._carried = self._start.copy()
+            if self._options.fix_kp_cond_dim is not None:
+                kept = slice(*self._options.fix_kp_cond_dim)
+                self._carried[kept] = last[kept]
+        elif period >= 0:
+            self._carried = last
+
+
+class OfflineMotion:
+    """The whole clip at once (spec 11)."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        conditions: ConditionHandler,
+        character: Character,
+        options: MotionOptions,
+        window: int = SEQ_FRAMES,
+    ):
+        self._conditions = conditions
+        self._fuser = WindowFuser(sampler, character, options, window, online=False)
+
+    def __call__(self, audio: np.ndarray, progress: Callable[[int, int], None] | None = None) -> Motion:
+        """Features of the clip, (n, D), -> n frames of motion. For one clip only.
+
+        `progress(windows done, windows in all)` is called after every window. Raises InputError for n = 0.
+        """
+        if len(audio) == 0:
+            raise InputError("the audio is empty: there is nothing to speak")
+        fuser = self._fuser
+        starts = range(0, len(audio), fuser.step)
+        for done, start in enumerate(starts, 1):
+            fuser.add(self._conditions(audio[start : start + fuser.window], start), start)
+            if progress is not None:
+                progress(done, len(starts))
+        fuser.trim(len(audio))
+        fuser.smooth_all()
+        return Motion(fuser.finished(fuser.history))
+
+
+class OnlineMotion:
+    """Features as they arrive, motion as soon as it is final (spec 12, with the tail and overlap mends of 12.4)."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        conditions: ConditionHandler,
+        character: Character,
+        options: MotionOptions,
+        warmup: np.ndarray | None,
+        on_reference: Callable[[Motion], None] | None = None,
+        limit: int | None = None,
+        window: int = SEQ_FRAMES,
+    ):
+        """Prepare for one stream.
+
+        Args:
+            warmup: (overlap_v2, D) features of silence put before the stream; None: no warm-up, as the reference's
+                streaming pipeline with online_mode off.
+            on_reference: gets the frame that relative motion refers to, before any frame comes out (only with warm-up).
+            limit: frames of motion wanted; None: as many as features come in.
+        """
+        self._fuser = WindowFuser(sampler, character, options, window, online=warmup is not None)
+        if warmup is not None and len(warmup) != options.overlap_v2:
+            raise InputError(f"the online warm-up has {len(warmup)} feature rows; overlap_v2 asks for {options.overlap_v2}")
+        self._conditions = conditions
+        self._on_reference = on_reference if warmup is not None else None
+        self._limit = limit
+        self._pending = warmup  # features from the start of the next window on
+        self._start = 0 if warmup is None else -len(warmup)  # absolute frame of the next window
+        self._next = -self._start  # index in the history of the next frame to come out
+        self._fed = 0
+        self._emitted = 0
+
+    def push(self, audio: np.ndarray) -> Iterator[Motion]:
+        """Features (n, D) -> motion that has become final, in order, possibly none."""
+        self._pending = audio if self._pending is None else np.concatenate([self._pending, audio])
+        self._fed += len(audio)
+        while len(self._pending) >= self._fuser.window:
+            self._advance()
+            yield from self._emit(len(self._fuser.history) - self._fuser.fuse - self._next)
+
+    def finish(self) -> Iterator[Motion]:
+        """End of the stream -> the motion still owed: exactly one frame per feature, or up to `limit`."""
+        owed = self._fed - self._emitted
+        if self._limit is not None:
+            owed = min(owed, self._limit - self._emitted)
+        if owed > 0 and len(self._pending):
+            self._advance()
+        yield from self._emit(owed)
+
+    def _advance(self) -> None:
+        """Run the next window, the last one filled up, and forget what is no longer needed."""
+        fuser = self._fuser
+        fuser.add(self._conditions(self._pending[: fuser.window], self._start), self._start)
+        self._pending = self._pending[fuser.step :]
+        self._start += fuser.step
+        if self._on_reference is not None:
+            self._on_reference(Motion(fuser.finished(fuser.history[:1])))
+            self._on_reference = None
+        surplus = min(len(fuser.history) - 2 * fuser.window, self._next)
+        if surplus > 0:
+            fuser.drop_front(surplus)
+            self._next -= surplus
+
+    def _emit(self, count: int) -> Iterator[Motion]:
+        if self._limit is not None:
+            count = min(count, self._limit - self._emitted)
+        if count > 0:
+            frames = self._fuser.history[self._next : self._next + count]
+            self._next += count
+            self._emitted += count
+            yield Motion(self._fuser.finished(frames))
+
+
+def to_frames(motion: Motion, first: int, avatar: Avatar) -> Iterator[Frame]:
+    """Motion of output frames first .. first + n - 1 -> one `Frame` each, with its source frame."""
+    for offset in range(len(motion)):
+        index = first + offset
+        yield Frame(index, avatar.source_index(index), motion=motion[offset])

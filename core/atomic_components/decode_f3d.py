@@ -1,0 +1,23 @@
+"""The pack's warped volume -> rendered face (spec pipeline.md 14.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from core.avatar import Frame
+
+
+class DecodeF3D:
+    """Renders the 512 crop."""
+
+    def __init__(self, decode: Callable[[Any], np.ndarray]):
+        """decode: volume -> (512, 512, 3) RGB, uint8 or float32 in 0..255."""
+        self._decode = decode
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Replace `volume` by `face`."""
+        return replace(frame, volume=None, face=self._decode(frame.volume))

@@ -1,0 +1,185 @@
+"""Generated motion + source motion -> source and driving keypoints of each frame (spec pipeline.md 13)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from core.atomic_components.controls import Controls, blink_rows, build_controls
+from core.atomic_components.pose import ANGLES, Mix, Pose, expression_masks, follow_gaze
+from core.avatar import Avatar, Frame
+from core.errors import InputError
+from core.motion import (
+    EXP,
+    KP_DIM,
+    SCALE,
+    SLICES,
+    TRANSLATION,
+    Motion,
+    MotionSpace,
+    place_keypoints,
+    rotation_matrix,
+)
+from core.options import StitchOptions
+
+_UNKNOWN_LENGTH = 3000  # frames of blinks prepared while the length of the audio is not known
+StitchNetwork = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x_s, x_d (1, 21, 3) -> x_d
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is needed of a source frame: its pose, angles (3,), canonical keypoints (1, 63) and x_s (1, 21, 3)."""
+
+    pose: Pose
+    angles: np.ndarray
+    kp: np.ndarray
+    x_s: np.ndarray
+
+
+class MotionStitch:
+    """Lays generated motion over one avatar, frame by frame and in order."""
+
+    def __init__(
+        self,
+        avatar: Avatar,
+        options: StitchOptions,
+        space: MotionSpace,
+        rng: random.Random,
+        network: StitchNetwork | None = None,
+        character_scale: float | None = None,
+    ):
+        """Prepare for one run.
+
+        Args:
+            rng: draws the times of random blinks.
+            network: the pack's stitching network; None leaves x_d as it is.
+            character_scale: real scale of the reference character the motion was made for; None: the avatar's own.
+
+        Raises InputError for unknown parts, fade types or blink offsets of the wrong shape.
+        """
+        self._avatar, self._options, self._space, self._rng = avatar, options, space, rng
+        self._network = network if options.flag_stitching else None
+        ratio = 1.0 if character_scale is None else character_scale / float(avatar.motion.scale[0, 0])
+        self._mix = Mix.plan(options.use_d_keys, avatar.is_image, ratio)
+        self._drive_eye = avatar.is_image if options.drive_eye is None else options.drive_eye
+        self._blink = _blink_array(avatar, options)
+        self._masks = expression_masks(space, self._drive_eye, self._blink is not None)
+        if options.fade_type not in ("", "d0", "s"):
+            raise InputError(f"fade_type is '{options.fade_type}'; use '', 'd0' (first frame) or 's' (source)")
+        if options.vad_parts not in ("lip", "all"):
+            raise InputError(f"vad_parts is '{options.vad_parts}'; use 'lip' or 'all'")
+        self._vad_mask = space.lip_mask() if options.vad_parts == "lip" else np.ones(KP_DIM, np.float32)
+        self._source = self._describe(0)
+        self._source_index = 0
+        self._reference: np.ndarray | None = None
+        self._fade_target: Pose | None = None
+        self._controls: dict[int, dict[str, Any]] = {}
+        self._blinks: list[int] = []
+        self._set_length(_UNKNOWN_LENGTH)
+
+    def setup_nd(
+        self,
+        n: int,
+        fade_in: int = -1,
+        fade_out: int = -1,
+        ctrl_info: Mapping[int, Controls] | Sequence[Controls] | None = None,
+    ) -> None:
+        """Say how many frames there will be, and how they are controlled. See `controls.build_controls`."""
+        self._controls = build_controls(n, fade_in, fade_out, ctrl_info)
+        if n > 0 and n != len(self._blinks):
+            self._set_length(n)
+
+    def set_reference(self, motion: Motion) -> None:
+        """The generated frame that relative motion is measured from; without it, the first one to come."""
+        if self._options.relative_d:
+            self._reference = Pose.of(motion).vector
+
+    def __call__(self, frame: Frame) -> Frame:
+        """Replace `motion` by `x_s` and `x_d`."""
+        source = self._source_of(frame.source)
+        controls = {**self._options.overall_ctrl_info, **self._controls.get(frame.index, {})}
+        driving = Pose.of(frame.motion)
+        if self._options.relative_d and self._reference is None:
+            self._reference = driving.vector
+        pose = self._mix.apply(driving, source.pose, self._reference)
+        self._set_expression(pose, source.pose, frame.index)
+        self._apply_controls(pose, source.pose, controls)
+        self._fade(pose, source.pose, controls)
+        angles = pose.angles()
+        if self._drive_eye and self._space.gaze:
+            follow_gaze(pose.exp, angles, source.angles)
+        x_d = self._place(pose, angles, source.kp)
+        if self._network is not None:
+            x_d = self._network(source.x_s, x_d)
+        return replace(frame, motion=None, x_s=source.x_s, x_d=x_d)
+
+    def _set_length(self, n: int) -> None:
+        if self._blink is not None:
+            self._blinks = blink_rows(n, len(self._blink), self._options.delta_eye_open_n, self._rng)
+
+    def _source_of(self, index: int) -> _Source:
+        if index != self._source_index:
+            self._source, self._source_index = self._describe(index), index
+        return self._source
+
+    def _describe(self, index: int) -> _Source:
+        motion = self._avatar.motion[index]
+        pose = Pose.of(motion)
+        angles = pose.angles()
+        return _Source(pose, angles, motion.kp, self._place(pose, angles, motion.kp))
+
+    def _place(self, pose: Pose, angles: np.ndarray, kp: np.ndarray) -> np.ndarray:
+        rotation = rotation_matrix(*angles)
+        vector = pose.vector[None]
+        return place_keypoints(
+            kp, vector[:, EXP], rotation, vector[:, SCALE], vector[:, TRANSLATION], self._space.exp_canonical
+        )
+
+    def _set_expression(self, pose: Pose, source: Pose, index: int) -> None:
+        """Lips (and eyes) from the mix, the rest from the source, blinks on the eyes (spec 13.4)."""
+        driven, kept, blinking = self._masks
+        exp = pose.exp * driven + source.exp * kept
+        if self._blinks:
+            exp += self._blink[self._blinks[index % len(self._blinks)]] * blinking
+        pose.exp[:] = exp
+
+    def _apply_controls(self, pose: Pose, source: Pose, controls: Controls) -> None:
+        """vad_alpha, delta_* and alpha_* (spec 13.7); angles in degrees."""
+        speaking = controls.get("vad_alpha", 1)
+        if speaking < 1:
+            pose.exp[:] += (1 - speaking) * self._vad_mask * (source.exp - pose.exp)
+        for name in ANGLES:
+            delta, factor = controls.get(f"delta_{name}"), controls.get(f"alpha_{name}")
+            if delta is not None or factor is not None:
+                pose.degrees[name] = (pose.angle(name) + (delta or 0)) * (1 if factor is None else factor)
+        if "delta_exp" in controls:
+            pose.exp[:] += np.asarray(controls["delta_exp"], np.float32).reshape(-1)
+
+    def _fade(self, pose: Pose, source: Pose, controls: Controls) -> None:
+        """Blend parts of the motion towards the first frame or the source (spec 13.6)."""
+        kind = self._options.fade_type
+        if kind == "d0" and self._fade_target is None:
+            self._fade_target = pose.copy()
+        if not kind or "fade_alpha" not in controls:
+            return
+        target = self._fade_target if kind == "d0" else source
+        keys = controls.get("fade_out_keys", self._options.fade_out_keys)
+        share = controls["fade_alpha"]
+        for name in SLICES if keys is None else keys:
+            if name in pose.degrees or name in target.degrees:
+                pose.degrees[name] = share * pose.angle(name) + (1 - share) * target.angle(name)
+            elif name in SLICES:
+                part = pose.vector[SLICES[name]]
+                part[:] = share * part + (1 - share) * target.vector[SLICES[name]]
+
+
+def _blink_array(avatar: Avatar, options: StitchOptions) -> np.ndarray | None:
+    """(m, 63) blink offsets: the run's own, or those made for this face."""
+    rows = avatar.delta_eye_arr if options.delta_eye_arr is None else np.asarray(options.delta_eye_arr, np.float32)
+    if rows is not None and (rows.ndim != 2 or rows.shape[1] != KP_DIM or not len(rows)):
+        raise InputError(f"delta_eye_arr has shape {rows.shape}; it must be (frames of a blink, 63)")
+    return rows

@@ -1,0 +1,179 @@
+"""The options of a run as one typed object, and the configuration file of a pack. Spec sections 2 and 3.
+
+A value is looked for in this order: given by the caller, `default_kwargs` of the pack, default of the dataclass field.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from core.errors import DittoError, InputError, PackError
+from core.options import BlendOptions, ConditionOptions, CropOptions, MotionOptions, StitchOptions
+from core.safe_pickle import load_plain_pickle
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How the source is read and registered."""
+
+    max_size: int = 1920  # longest side of source frames in pixels; <= 0 leaves them alone
+    template_n_frames: int = -1  # frames of a source video that are used; <= 0: as many as the output has, or all
+    smo_k_s: int = 13  # frames averaged in the motion of a source video
+
+
+@dataclass(frozen=True)
+class WriterOptions:
+    """How the result is written."""
+
+    crf: int = 18  # quality of x264, 0 (lossless) .. 51
+    tag: bool = True  # say in the file's metadata that the video is synthetic
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that decides a run besides source, audio and pack. See make_options."""
+
+    source: SourceOptions = field(default_factory=SourceOptions)
+    crop: CropOptions = field(default_factory=CropOptions)
+    condition: ConditionOptions = field(default_factory=ConditionOptions)
+    motion: MotionOptions = field(default_factory=MotionOptions)
+    stitch: StitchOptions = field(default_factory=StitchOptions)
+    blend: BlendOptions = field(default_factory=BlendOptions)
+    writer: WriterOptions = field(default_factory=WriterOptions)
+    seed: int = 0  # decides head motion, blinks and sampling noise
+    online_mode: bool = False  # motion from chunks of audio instead of the whole clip
+    N_d: int = -1  # output frames; -1: not known yet
+    fade_in: int = -1  # frames over which the motion grows from the fade target; -1 none
+    fade_out: int = -1  # frames over which it returns there; -1 none
+    ctrl_info: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # output frame -> controls
+    ch_info: Mapping[str, Any] | None = None  # reference character in place of the source's own state (spec 8.4)
+
+
+@dataclass(frozen=True)
+class PackConfig:
+    """What a pack's configuration file holds."""
+
+    base_cfg: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # model name -> path, device, ...
+    audio2motion_cfg: Mapping[str, Any] = field(default_factory=dict)  # motion model and what its condition holds
+    default_kwargs: Mapping[str, Any] = field(default_factory=dict)  # options of runs with this pack
+    motion_space: Mapping[str, Any] = field(default_factory=dict)  # what the 21 keypoints mean, where not the usual
+
+
+def load_config(path: str | Path) -> PackConfig:
+    """Reads a `.pkl` of plain data or a `.yaml` with the same keys. Raises PackError with the file's name."""
+    path = Path(path)
+    if not path.is_file():
+        raise PackError(f"{path}: no such configuration file")
+    content = _read_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else load_plain_pickle(path)
+    if not isinstance(content, dict):
+        raise PackError(f"{path}: a configuration is a dictionary, this is a {type(content).__name__}")
+    known = [section.name for section in fields(PackConfig)]
+    for name, section in content.items():
+        if name not in known:
+            raise PackError(f"{path}: {_unknown('section', name, known)}")
+        if not isinstance(section, dict):
+            raise PackError(f"{path}: section '{name}' is a {type(section).__name__}, not a dictionary")
+    config = PackConfig(**content)
+    for name, entry in config.base_cfg.items():
+        if not isinstance(entry, dict):
+            raise PackError(f"{path}: entry '{name}' of base_cfg is a {type(entry).__name__}, not a dictionary")
+    try:
+        make_options(config)
+    except PackError as error:
+        raise PackError(f"{path}: {error}") from None
+    return config
+
+
+def make_options(config: PackConfig | None = None, **given: Any) -> RunOptions:
+    """Options of a run from the pack's `default_kwargs` and the keyword names of spec section 3, plus those of ours.
+
+    Nothing that is passed in is kept or changed. Raises InputError for an unknown name (with the nearest one) or a
+    value of the wrong type, PackError when the pack's configuration is to blame.
+    """
+    values = _checked(config.default_kwargs if config else {}, PackError)
+    values.update(_checked(given, InputError))
+    groups = {}
+    for group in fields(RunOptions):
+        if is_dataclass(group.default_factory):
+            kind = group.default_factory
+            groups[group.name] = kind(**{f.name: values.pop(f.name) for f in fields(kind) if f.name in values})
+    return RunOptions(**groups, **values)
+
+
+def option_names() -> dict[str, str]:
+    """Name of every option -> its declared type."""
+    names = {}
+    for group in fields(RunOptions):
+        if is_dataclass(group.default_factory):
+            names.update((f.name, str(f.type)) for f in fields(group.default_factory))
+        else:
+            names[group.name] = str(group.type)
+    return names
+
+
+def _checked(values: Mapping[str, Any], blame: type[DittoError]) -> dict[str, Any]:
+    known = option_names()
+    for name in values:
+        if name not in known:
+            raise blame(_unknown("option", name, list(known)))
+    return {name: _convert(name, value, known[name], blame) for name, value in values.items()}
+
+
+def _convert(name: str, value: Any, declared: str, blame: type[DittoError]) -> Any:
+    """The value as the declared type, copied; numpy scalars become Python's, lists become arrays and tuples."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None and "None" in declared:
+        return None
+    if value is None and declared.startswith("Mapping"):
+        return {}
+    if declared in ("int", "float", "str", "bool"):
+        wanted = {"int": int, "float": (int, float), "str": str, "bool": bool}[declared]
+        if not isinstance(value, wanted) or (isinstance(value, bool) and declared != "bool"):
+            raise blame(f"option '{name}' is {value!r}, expected a value of type {declared}")
+        return float(value) if declared == "float" else value
+    if declared.startswith("np.ndarray"):
+        return _array(name, value, blame)
+    if declared.startswith("tuple"):
+        return _whole_numbers(name, value, blame)
+    if declared.startswith("Mapping") and not isinstance(value, Mapping):
+        raise blame(f"option '{name}' is a {type(value).__name__}, expected a dictionary")
+    return copy.deepcopy(value)
+
+
+def _array(name: str, value: Any, blame: type[DittoError]) -> np.ndarray:
+    try:
+        array = np.array(value, dtype=np.float32)
+    except (TypeError, ValueError):
+        array = np.zeros(0, np.float32)
+    if array.ndim != 2 or not array.size or not np.isfinite(array).all():
+        raise blame(f"option '{name}' must be a table of finite numbers")
+    return array
+
+
+def _whole_numbers(name: str, value: Any, blame: type[DittoError]) -> tuple[int, ...]:
+    numbers = tuple(value) if isinstance(value, (list, tuple, np.ndarray)) else ()
+    if len(numbers) != 2 or any(int(number) != number for number in numbers):
+        raise blame(f"option '{name}' is {value!r}, expected two whole numbers")
+    return tuple(int(number) for number in numbers)
+
+
+def _unknown(what: str, name: Any, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}"
+    return f"unknown {what} '{name}'; {hint}"
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PackError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from None

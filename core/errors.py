@@ -1,0 +1,31 @@
+"""User-facing errors. The CLI prints their text as one line and exits with `exit_code`; library users catch `DittoError`."""
+
+
+class DittoError(Exception):
+    """Something a user can mend. The text says what is wrong, with which file, and what to do."""
+
+    exit_code = 2
+    stage: str | None = None  # set by the pipeline when a stage raised it
+
+
+class InputError(DittoError):
+    """A source, audio or option that cannot be used."""
+
+
+class PackError(DittoError):
+    """A model pack that is missing, incomplete or damaged."""
+
+
+class OutputError(DittoError):
+    """The result cannot be written (directory, permission, space)."""
+
+
+class StageError(DittoError):
+    """A stage of the pipeline raised in the middle of a run; `stage` names it and `__cause__` is what it raised."""
+
+    exit_code = 1
+
+    def __init__(self, stage: str, cause: BaseException):
+        kind = type(cause).__name__
+        super().__init__(f"stage '{stage}' failed: {kind}: {cause}" if str(cause) else f"stage '{stage}' failed: {kind}")
+        self.stage = stage

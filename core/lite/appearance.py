@@ -1,0 +1,181 @@
+"""What the renderer prepares once per portrait: the feature that the avatar carries, and everything derived from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from core.lite import mesh_regions as regions
+from core.lite.head_mask import hair_ring, head_mask, still_points
+from core.lite.lids import EYES, EyePatch
+from core.lite.motion_space import CROP_SIZE
+from core.lite.own_teeth import cut_mouth
+from core.lite.teeth import Layer, MouthFrame, Tone, draw_lower, draw_upper
+
+# Opening over mouth width from which the portrait shows the inside of its mouth, and from which it does so fully.
+OWN_MOUTH = (0.025, 0.06)
+HAIR_DEPTH = 0.25  # of the distance between the outer eye corners, behind the oval
+NECK_DROP = (0.22, 0.34)  # of the face height below the chin: side and middle neck points
+ANCHORS_PER_SIDE = 8
+LIP_CLEARANCE = 0.05  # mouth widths that skin control points keep from the lips
+
+
+@dataclass
+class LiteFeature:
+    """Appearance feature of one source frame.
+
+    Attributes:
+        crop: (512, 512, 3) uint8 RGB face crop.
+        mesh: (478, 3) float32 face mesh in crop pixels, z in the same unit.
+    """
+
+    crop: np.ndarray
+    mesh: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.crop.shape != (CROP_SIZE, CROP_SIZE, 3) or self.crop.dtype != np.uint8:
+            raise ValueError(f"crop must be ({CROP_SIZE}, {CROP_SIZE}, 3) uint8, got {self.crop.shape} {self.crop.dtype}")
+        if self.mesh.shape != (478, 3):
+            raise ValueError(f"mesh must be (478, 3), got {self.mesh.shape}")
+
+    @cached_property
+    def appearance(self) -> LiteAppearance:
+        """Everything the renderer derives from crop and mesh, made on first use (about 30 ms)."""
+        return LiteAppearance.build(self.crop, self.mesh)
+
+
+@dataclass(frozen=True)
+class LiteAppearance:
+    """Per-portrait precomputation.
+
+    Attributes:
+        crop, mesh: as in LiteFeature, mesh as float64.
+        hair: (17, 3) points beside and above the face that turn with the head.
+        neck: (3, 2) points below the chin.
+        anchors: (n, 2) points of border and background, which never move.
+        eyes: both eyes' lids.
+        mouth: the source mouth's axes.
+        opening: inner lip opening over mouth width.
+        own_mouth: 0 closed mouth with drawn teeth .. 1 the portrait's own open mouth.
+        inside: layers of the mouth's interior, back to front.
+        face_control, upper_layer, lower_layer: control vertices of the three warps that suit this mesh.
+        cavity: (2, 3) float32 colours of the throat, at the rim and deep.
+    """
+
+    crop: np.ndarray
+    mesh: np.ndarray
+    hair: np.ndarray
+    neck: np.ndarray
+    anchors: np.ndarray
+    eyes: tuple[EyePatch, EyePatch]
+    mouth: MouthFrame
+    opening: float
+    own_mouth: float
+    inside: tuple[Layer, ...]
+    face_control: np.ndarray
+    upper_layer: np.ndarray
+    lower_layer: np.ndarray
+    cavity: np.ndarray
+
+    @classmethod
+    def build(cls, crop: np.ndarray, mesh: np.ndarray) -> LiteAppearance:
+        """Prepare a crop (512, 512, 3) uint8 and its mesh (478, 3) for rendering."""
+        mesh = mesh.astype(np.float64)
+        tone = Tone.measure(crop, mesh[list(regions.SKIN_SAMPLES), :2])
+        frame = measure_mouth(mesh)
+        opening = mouth_opening(mesh, frame)
+        own = float(_smoothstep((opening - OWN_MOUTH[0]) / (OWN_MOUTH[1] - OWN_MOUTH[0])))
+        mask, neck = head_mask(crop, mesh), _neck(mesh)
+        unit = float(np.linalg.norm(mesh[regions.EYE_OUTER[0]] - mesh[regions.EYE_OUTER[1]]))
+        clear = _clear_of_lips(mesh, frame.width)
+        return cls(
+            crop=crop,
+            mesh=mesh,
+            hair=hair_ring(mask, mesh, HAIR_DEPTH * unit),
+            neck=neck,
+            anchors=np.concatenate([_border(), still_points(crop, mask, mesh, neck)]),
+            eyes=tuple(EyePatch.build(crop, mesh, rings) for rings in EYES),
+            mouth=frame,
+            opening=opening,
+            own_mouth=own,
+            inside=_mouth_layers(crop, mesh, frame, tone, own),
+            face_control=clear(regions.FACE_CONTROL),
+            upper_layer=clear(regions.UPPER_LAYER),
+            lower_layer=clear(regions.LOWER_LAYER),
+            cavity=tone(CAVITY).astype(np.float32),
+        )
+
+
+CAVITY = np.array([[58, 22, 22], [22, 7, 8]], np.float32)
+
+
+def measure_mouth(mesh: np.ndarray) -> MouthFrame:
+    """Axes of the mouth of a mesh (478, 3) in crop pixels."""
+    left, right = (mesh[i] for i in regions.OUTER_CORNERS)
+    axis = right[:2] - left[:2]
+    axis = axis / max(float(np.linalg.norm(axis)), 1e-6)
+    top, bottom = mesh[13, :2], mesh[14, :2]
+    origin = top + 0.15 * (bottom - top)
+    reach = [max(float(abs((corner[:2] - origin) @ axis)), 4.0) for corner in (left, right)]
+    normal = np.array([-axis[1], axis[0]])
+    width = max(float(np.linalg.norm(right - left)), 8.0)
+    return MouthFrame(origin, axis, reach[0], reach[1], width, max(float((bottom - origin) @ normal), 0.0))
+
+
+def mouth_opening(mesh: np.ndarray, frame: MouthFrame) -> float:
+    """Inner lip opening over mouth width; negative gaps count as closed."""
+    return max(float((mesh[14, :2] - mesh[13, :2]) @ frame.normal), 0.0) / frame.width
+
+
+def _mouth_layers(crop: np.ndarray, mesh: np.ndarray, frame: MouthFrame, tone: Tone, own: float) -> tuple[Layer, ...]:
+    drawn = draw_lower(frame, tone)
+    if own <= 0:
+        return drawn, draw_upper(frame, tone)
+    left, right = regions.INNER_CORNERS
+    upper, lower = (
+        mesh[[left, *ring, right], :2].astype(np.float32) for ring in (regions.UPPER_INNER, regions.LOWER_INNER)
+    )
+    jaw, skull, has_lower = cut_mouth(crop, upper, lower, frame.width, tone)
+    return (jaw, skull) if has_lower else (drawn, jaw, skull)
+
+
+def _clear_of_lips(mesh: np.ndarray, width: float) -> Callable[[tuple[int, ...]], np.ndarray]:
+    """Filter for control vertices: skin must lie outside the lips.
+
+    The lips of the mesh are refined and the chin is not: in a shout they overlap, and the warp would fold.
+    """
+    ring = (61, *regions.UPPER_OUTER, 291, *regions.LOWER_OUTER[::-1])
+    outline = mesh[list(ring), :2].astype(np.float32)[:, None]
+    lips = set(regions.ALL_LIPS)
+
+    def clear(vertices: tuple[int, ...]) -> np.ndarray:
+        outside = [
+            v in lips or cv2.pointPolygonTest(outline, mesh[v, :2].tolist(), True) < -LIP_CLEARANCE * width
+            for v in vertices
+        ]
+        return np.array(vertices)[outside]
+
+    return clear
+
+
+def _neck(mesh: np.ndarray) -> np.ndarray:
+    chin, top = mesh[regions.CHIN, :2], mesh[10, :2]
+    down = chin - top
+    side = np.array([-down[1], down[0]])
+    return np.stack([chin + NECK_DROP[k != 0] * down + 0.22 * k * side for k in (-1, 0, 1)])
+
+
+def _border() -> np.ndarray:
+    line = np.linspace(0, CROP_SIZE - 1, ANCHORS_PER_SIDE + 1)[:-1]
+    back, zero, far = CROP_SIZE - 1 - line, np.zeros(len(line)), np.full(len(line), CROP_SIZE - 1.0)
+    sides = [(line, zero), (far, line), (back, far), (zero, back)]
+    return np.concatenate([np.stack(side, 1) for side in sides])
+
+
+def _smoothstep(x: float) -> float:
+    x = float(np.clip(x, 0, 1))
+    return x * x * (3 - 2 * x)

@@ -1,0 +1,77 @@
+"""Warp stage of the embedded pack: keypoints in, a deformation of the source crop out (spec lite.md 3 and 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.lite import mesh_regions as regions
+from core.lite import rbf
+from core.lite.appearance import LiteAppearance, LiteFeature
+from core.lite.lids import closures
+from core.lite.mouth import MouthWarp, warp_mouth
+from core.lite.motion_space import CROP_SIZE, LID_PAIRS, NUM_KEYPOINTS, NUM_VERTICES
+from core.lite.pose import HeadPose, split_motion, to_pixels
+
+GRID = 36  # nodes per side of the whole-crop flow grid
+NECK_FOLLOW = 0.35  # share of the chin's rigid motion
+HAIR_FADE = 60.0  # pixels from the border over which the hair ring comes to rest
+
+
+@dataclass(frozen=True)
+class Deformation:
+    """How one frame differs from the source crop.
+
+    Attributes:
+        appearance: the portrait.
+        flow: (2, GRID, GRID) float32 backward displacement (x, y) in pixels over the whole crop.
+        mouth: the mouth's own geometry.
+        lids: (2,) closure of left and right eye, 0..1.
+    """
+
+    appearance: LiteAppearance
+    flow: np.ndarray
+    mouth: MouthWarp
+    lids: np.ndarray
+
+
+class LiteWarp:
+    """Turns source and driven keypoints into a deformation of the source crop."""
+
+    def __init__(self, dense: np.ndarray) -> None:
+        """`dense` (21, 478): displacement of all vertices = dense.T @ displacement of the keypoints."""
+        if dense.shape != (NUM_KEYPOINTS, NUM_VERTICES):
+            raise ValueError(f"dense map must be ({NUM_KEYPOINTS}, {NUM_VERTICES}), got {dense.shape}")
+        self._dense = np.ascontiguousarray(dense.T, np.float64)
+        ticks = np.linspace(0, CROP_SIZE - 1, GRID)
+        self._nodes = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
+
+    def warp(self, feature: LiteFeature, x_s: np.ndarray, x_d: np.ndarray) -> Deformation:
+        """Deformation that takes the source's keypoints x_s to x_d, both (1, 21, 3) normalised (+-1 over the crop)."""
+        app = feature.appearance
+        pose, residual = split_motion(x_s[0], x_d[0])
+        rigid = pose(app.mesh)
+        driven = rigid + self._dense @ residual
+        lids = closures(to_pixels(x_s[0]), residual @ pose.rotation.T / pose.scale, LID_PAIRS)
+        return Deformation(app, self._flow(app, pose, rigid, driven), warp_mouth(app, pose, driven), lids)
+
+    def __call__(self, feature: LiteFeature, x_s: np.ndarray, x_d: np.ndarray) -> Deformation:
+        return self.warp(feature, x_s, x_d)
+
+    def _flow(self, app: LiteAppearance, pose: HeadPose, rigid: np.ndarray, driven: np.ndarray) -> np.ndarray:
+        face, lids = app.face_control, list(regions.UPPER_LIDS)
+        target = driven[:, :2].copy()
+        target[lids] = rigid[lids, :2]
+        hair = app.hair[:, :2]
+        room = np.minimum(hair, CROP_SIZE - 1 - hair).min(axis=1, keepdims=True)
+        hair_shift = np.clip(room / HAIR_FADE, 0, 1) * (pose(app.hair)[:, :2] - hair)
+        chin_shift = rigid[regions.CHIN, :2] - app.mesh[regions.CHIN, :2]
+        source = np.concatenate([app.mesh[face, :2], hair, app.neck, app.anchors])
+        shift = np.zeros_like(source)
+        shift[: len(face)] = target[face] - app.mesh[face, :2]
+        shift[len(face) : len(face) + len(hair)] = hair_shift
+        shift[len(face) + len(hair) :][: len(app.neck)] = NECK_FOLLOW * chin_shift
+        points = source + shift
+        flow = rbf.evaluate(self._nodes, points, rbf.fit(points, -shift))
+        return np.ascontiguousarray(flow.T).reshape(2, GRID, GRID)

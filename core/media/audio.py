@@ -1,0 +1,89 @@
+"""Reading sound. Spec section 1: 16 kHz mono float32 in [-1, 1], no normalisation."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+import soxr
+
+from core.errors import InputError
+from core.media.probe import check_readable
+
+SAMPLE_RATE = 16000
+_BLOCK = 1 << 16  # samples per channel that are decoded at a time
+
+
+def read_audio(path: str | Path) -> np.ndarray:
+    """Sound file (or the sound of a video) -> (n,) float32 at 16 kHz, the mean of all channels.
+
+    Decoded block by block, so the memory needed is that of the result. Raises InputError for a missing, foreign,
+    empty or damaged file and for samples that are not numbers.
+    """
+    path = check_readable(path, "audio")
+    rate, blocks = open_audio(path)
+    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+    samples = bytearray()
+    total = 0
+    for block in blocks:
+        total += len(block)
+        samples += resampler.resample_chunk(block.mean(axis=1)).tobytes()
+    if not total:
+        raise InputError(f"{path}: the audio file holds no sound")
+    samples += resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
+    length = 4 * math.ceil(total * SAMPLE_RATE / rate)
+    samples += bytes(max(0, length - len(samples)))
+    del samples[length:]
+    return np.frombuffer(samples, np.float32)
+
+
+def open_audio(path: Path) -> tuple[int, Iterator[np.ndarray]]:
+    """Sample rate, and an iterator over the sound as (n, channels) float32 blocks.
+
+    libsndfile first, ffmpeg for what it does not know. Raises InputError, also while iterating.
+    """
+    try:
+        file = soundfile.SoundFile(open(path, "rb"))
+    except (soundfile.LibsndfileError, TypeError):
+        return _open_with_ffmpeg(path)
+    return file.samplerate, _checked(_sndfile_blocks(file, path), path)
+
+
+def _sndfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+    try:
+        with file:
+            yield from file.blocks(_BLOCK, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path}: the audio is damaged ({error})") from None
+
+
+def _open_with_ffmpeg(path: Path) -> tuple[int, Iterator[np.ndarray]]:
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, ValueError):
+        raise InputError(f"{path}: not an audio file that libsndfile or ffmpeg can read") from None
+    if not container.streams.audio or not container.streams.audio[0].rate:
+        container.close()
+        raise InputError(f"{path}: has no sound in it")
+    return container.streams.audio[0].rate, _checked(_ffmpeg_blocks(container, path), path)
+
+
+def _ffmpeg_blocks(container: av.container.InputContainer, path: Path) -> Iterator[np.ndarray]:
+    rate = container.streams.audio[0].rate
+    planar = av.AudioResampler(format="fltp", rate=rate)
+    try:
+        with container:
+            for frame in container.decode(audio=0):
+                for part in planar.resample(frame):
+                    yield part.to_ndarray().T
+    except av.FFmpegError as error:
+        raise InputError(f"{path}: the audio is damaged ({error.strerror})") from None
+
+
+def _checked(blocks: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise InputError(f"{path}: the audio holds NaN or infinite samples; export it again")
+        yield block

@@ -1,0 +1,288 @@
+"""Stages in a row, one thread each, joined by short queues. This file alone knows threads and queues.
+
+A run ends in one of three ways, and none of them can hang: `close()` lets everything flow out, the first error of any
+stage stops all of them and comes out of `put()` and `close()`, and `cancel()` stops without an error. Spec section 16.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import DittoError, StageError
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE = 1.5  # seconds that close() and cancel() wait for stages once the run has been stopped
+_POLL = 0.2  # seconds; bounds every wait so that Ctrl-C gets through on all systems
+_END = object()  # end of the stream, handed from stage to stage
+
+
+class Cancelled(Exception):
+    """put() on a pipeline that was cancelled."""
+
+
+class _Stopped(Exception):
+    """Wakes a thread that waits on a channel when the run stops."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step. All three callables run in the stage's own thread.
+
+    function(item) gives the next item, an iterator of items, or None when nothing is to be passed on.
+    finish() runs once at the end of the stream and may return an iterator of last items.
+    abort() runs instead of the rest when the run fails or is cancelled before finish() is through: remove leftovers.
+    """
+
+    name: str
+    function: Callable[[Any], Any]
+    finish: Callable[[], Any] | None = None
+    abort: Callable[[], None] | None = None
+
+
+@dataclass
+class StageTiming:
+    """count: items taken in; busy: seconds in the stage's own code; waiting: seconds on its two queues."""
+
+    count: int = 0
+    busy: float = 0.0
+    waiting: float = 0.0
+
+
+class _Channel:
+    """A bounded queue whose waits end when the run is stopped."""
+
+    def __init__(self, size: int):
+        self._size = size
+        self._items: deque = deque()
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    def put(self, item: Any, timeout: float | None = None) -> None:
+        """Waits for room. Raises _Stopped, or TimeoutError after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not self._stopped and len(self._items) >= self._size:
+                left = _POLL if deadline is None else min(_POLL, deadline - time.monotonic())
+                if left <= 0:
+                    raise TimeoutError(f"no room in the pipeline within {timeout} s")
+                self._changed.wait(left)
+            if self._stopped:
+                raise _Stopped
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def get(self) -> Any:
+        """Waits for an item. Raises _Stopped."""
+        with self._changed:
+            while not self._stopped and not self._items:
+                self._changed.wait(_POLL)
+            if self._stopped:
+                raise _Stopped
+            self._changed.notify_all()
+            return self._items.popleft()
+
+    def stop(self) -> None:
+        """Drops what is waiting and wakes both sides."""
+        with self._changed:
+            self._stopped = True
+            self._items.clear()
+            self._changed.notify_all()
+
+
+class Pipeline:
+    """Runs `stages` on daemon threads.
+
+    on_progress(done) is called in the last stage's thread after each item that it has taken; returning False cancels.
+    As a context manager: starts on entry, closes on a normal exit and cancels when the body raises.
+    """
+
+    def __init__(
+        self, stages: list[Stage], queue_size: int = 8, on_progress: Callable[[int], bool | None] | None = None
+    ):
+        names = [stage.name for stage in stages]
+        if not stages or len(set(names)) != len(names):
+            raise ValueError(f"a pipeline needs stages with different names, got {names}")
+        if queue_size < 1:
+            raise ValueError(f"queue_size must be at least 1, got {queue_size}")
+        self.timings = {name: StageTiming() for name in names}
+        self.error: BaseException | None = None
+        self.cancelled = False
+        self._stages = list(stages)
+        self._on_progress = on_progress
+        self._channels = [_Channel(queue_size) for _ in stages]
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._stopped_at: float | None = None
+        self._ended = False
+
+    def start(self) -> "Pipeline":
+        """Starts the threads. Once per pipeline."""
+        if self._threads:
+            raise RuntimeError("the pipeline has been started already")
+        self._threads = [
+            threading.Thread(target=self._run, args=(index,), name=f"stage-{stage.name}", daemon=True)
+            for index, stage in enumerate(self._stages)
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def put(self, item: Any, timeout: float | None = None) -> None:
+        """Hands an item to the first stage and waits while its queue is full.
+
+        Raises what a stage raised (see close) as soon as it has, Cancelled after cancel(), TimeoutError after `timeout`
+        seconds without room.
+        """
+        if not self._threads or self._ended:
+            raise RuntimeError("put() outside start() ... close()")
+        try:
+            self._channels[0].put(item, timeout)
+        except _Stopped:
+            self._raise_error()
+            raise Cancelled("the pipeline was cancelled") from None
+
+    def close(self) -> None:
+        """Lets everything flow out and waits for it.
+
+        Raises the first error of the run: a DittoError as it is (its `stage` attribute names the stage), anything else
+        as StageError. Returns quietly when the run was cancelled. After a stop it returns within STOP_GRACE seconds.
+        """
+        if self._threads and not self._ended:
+            try:
+                self._channels[0].put(_END)
+            except _Stopped:
+                pass
+        self._ended = True
+        try:
+            self._join()
+        except BaseException:
+            self.cancel()
+            raise
+        self._raise_error()
+
+    def cancel(self) -> None:
+        """Stops all stages, drops what is in the queues and waits up to STOP_GRACE seconds for their abort()."""
+        self._ended = True
+        self._stop()
+        self._join()
+
+    def __enter__(self) -> "Pipeline":
+        return self.start()
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.cancel()
+
+    def _run(self, index: int) -> None:
+        """Body of one thread."""
+        stage = self._stages[index]
+        item = None
+        try:
+            while item is not _END:
+                item = self._step(index)
+        except _Stopped:
+            pass
+        except BaseException as error:  # a thread that dies in silence would hang the run
+            self._fail(stage.name, error)
+        if item is not _END and stage.abort is not None:
+            try:
+                stage.abort()
+            except Exception:
+                log.exception("stage '%s' could not clean up", stage.name)
+
+    def _step(self, index: int) -> Any:
+        """Takes one item through a stage. Returns _END when the stream has ended, else None."""
+        stage, timing = self._stages[index], self.timings[self._stages[index].name]
+        last = index + 1 == len(self._stages)
+        start = time.perf_counter()
+        item = self._channels[index].get()
+        timing.waiting += time.perf_counter() - start
+        ended = item is _END
+        if ended:
+            call = stage.finish or (lambda: None)
+        else:
+            call = _bind(stage.function, item)
+            timing.count += 1
+        del item  # frames are large: what the stage has dropped must be free while it waits
+        for output in _outputs(call, timing):
+            if not last:
+                self._emit(index + 1, output, timing)
+        if ended and not last:
+            self._emit(index + 1, _END, timing)
+        if last and not ended and self._on_progress is not None and self._on_progress(timing.count) is False:
+            self._stop()
+        return _END if ended else None
+
+    def _emit(self, index: int, output: Any, timing: StageTiming) -> None:
+        start = time.perf_counter()
+        self._channels[index].put(output)
+        timing.waiting += time.perf_counter() - start
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        """Keeps the first error and stops the run."""
+        if isinstance(error, DittoError):
+            error.stage = name
+        else:
+            cause, error = error, StageError(name, error)
+            error.__cause__ = cause
+        with self._lock:
+            if self.error is None and not self.cancelled:
+                self.error = error
+        self._stop()
+
+    def _stop(self) -> None:
+        with self._lock:
+            if self._stopped_at is None:
+                self._stopped_at = time.monotonic()
+                self.cancelled = self.error is None
+        for channel in self._channels:
+            channel.stop()
+
+    def _join(self) -> None:
+        """Waits for the threads; without limit while the run is healthy, for STOP_GRACE seconds after a stop."""
+        for thread in self._threads:
+            while thread.is_alive() and thread is not threading.current_thread():
+                if self._stopped_at is not None and time.monotonic() - self._stopped_at > STOP_GRACE:
+                    log.warning("%s did not stop in time and is left behind", thread.name)
+                    break
+                thread.join(_POLL / 4)
+
+    def _raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def _bind(function: Callable[[Any], Any], item: Any) -> Callable[[], Any]:
+    """function(item) as a call without arguments that lets go of the item when it has run."""
+    box = [item]
+    return lambda: function(box.pop())
+
+
+def _outputs(call: Callable[[], Any], timing: StageTiming) -> Iterator[Any]:
+    """The items that a stage's call gives, with the time spent in the stage added to `timing.busy`."""
+    start = time.perf_counter()
+    try:
+        result = call()
+    finally:
+        timing.busy += time.perf_counter() - start
+    if not isinstance(result, Iterator):
+        if result is not None:
+            yield result
+        return
+    while True:
+        start = time.perf_counter()
+        try:
+            output = next(result)
+        except StopIteration:
+            return
+        finally:
+            timing.busy += time.perf_counter() - start
+        if output is not None:
+            yield output

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+
+from core.atomic_components.audio2motion import OfflineMotion, OnlineMotion, to_frames
+from core.atomic_components.condition_handler import Character, ConditionHandler, ConditionParts
+from core.errors import InputError
+from core.motion import MOTION_DIM
+from core.options import ConditionOptions, MotionOptions
+
+RELEASED_ONLINE = {"overlap_v2": 70, "fix_kp_cond": 1, "fix_kp_cond_dim": (0, 202)}
+
+
+def features(n):
+    t, j = np.arange(n)[:, None], np.arange(1024)[None]
+    return (0.5 * np.sin(0.013 * (t + 1) * ((j % 17) + 1)) + 0.2 * np.cos(0.07 * t)).astype(np.float32)
+
+
+class FakeModel:
+    """The deterministic motion model of the golden files; remembers what it was asked."""
+
+    def __init__(self):
+        d = np.arange(MOTION_DIM)
+        self.terms = (7 * d) % 13 / 13 - 0.5, (5 * d) % 11 / 11 - 0.5, (3 * d) % 17 / 170
+        self.carried, self.starts = [], []
+
+    def __call__(self, cond_frame, cond, start):
+        self.carried.append(cond_frame[0].copy())
+        self.starts.append(start)
+        W, U, B = self.terms
+        c = cond[0].astype(np.float64).mean(axis=1)[:, None]
+        g = (np.arange(cond.shape[1])[:, None] - 39.5) / 40
+        return (0.6 * cond_frame.astype(np.float64) + 3 * c * W + 0.05 * g * U + B)[None].astype(np.float32)
+
+
+@pytest.fixture
+def world(golden):
+    """world(case, settings) -> fake model, condition handler, character and options of a recorded case."""
+    z, faces = golden("pipeline_audio2motion.npz"), golden("pipeline_condition.npz")
+
+    def build(case, settings):
+        who = "vid" if case in ("off_default_237", "on_ov70_240") else "img"
+        character = Character(z[f"{who}_s_kp_cond"], faces[f"{who}_eye_open"], faces[f"{who}_eye_ball"], faces[f"{who}_sc"])
+        handler = ConditionHandler(character, ConditionOptions(4), ConditionParts())
+        settings = dict(settings)
+        if settings.get("v_min_max_for_clip") == "array":
+            settings["v_min_max_for_clip"] = z["v_min_max"]
+        if "fix_kp_cond_dim" in settings:
+            settings["fix_kp_cond_dim"] = tuple(settings["fix_kp_cond_dim"])
+        return FakeModel(), handler, character, MotionOptions(**settings)
+
+    return build
+
+
+def columns(z, case, rows):
+    return rows if z[case].shape[1] == MOTION_DIM else rows[:, z["sub_dims"]]
+
+
+OFFLINE = ["off_default_237", "off_rel_like_237", "off_ov15_smo5_fix2_237", "off_smo1_100", "off_smo4_100", "off_short_5",
+           "off_exact_70", "off_exact_80", "off_exact_81", "off_ov1_90"]
+
+
+@pytest.mark.parametrize("case", OFFLINE)
+def test_offline_matches_the_reference(golden, world, case):
+    z, facts = golden("pipeline_audio2motion.npz"), golden("pipeline_audio2motion.json")[case]
+    model, handler, character, options = world(case, facts["kw"])
+    motion = OfflineMotion(model, handler, character, options)(features(facts["T"]))
+    assert len(motion) == facts["frames"] and len(model.carried) == facts["clips"]
+    np.testing.assert_allclose(columns(z, case, motion.data), z[case], atol=2e-5)
+    np.testing.assert_allclose(np.array(model.carried)[:, z["sub_dims"]], z[f"{case}_kp_cond"], atol=2e-5)
+    assert model.starts == list(range(0, facts["T"], 80 - options.overlap_v2))
+
+
+def stream(world, case, settings, n, chunk=5, online=True, limit=None):
+    """Feeds n features in chunks -> motion rows, frames out after each chunk, reference frame, model."""
+    model, handler, character, options = world(case, settings)
+    reference = []
+    warmup = np.zeros((options.overlap_v2, 1024), np.float32) if online else None
+    worker = OnlineMotion(model, handler, character, options, warmup, reference.append, limit)
+    out, counts = [np.zeros((0, MOTION_DIM))], []
+    fed = features(n)
+    for start in range(0, n, chunk):
+        out += [motion.data for motion in worker.push(fed[start : start + chunk])]
+        counts.append(sum(map(len, out)))
+    out += [motion.data for motion in worker.finish()]
+    return np.concatenate(out), counts, reference, model
+
+
+ONLINE = ["on_ov70_240", "on_ov70_235", "on_ov70_237", "on_ov75_240", "on_ov40_240", "on_ov70_10"]
+
+
+@pytest.mark.parametrize("case", ONLINE)
+def test_online_matches_the_reference(golden, world, case):
+    z, facts = golden("pipeline_audio2motion.npz"), golden("pipeline_audio2motion.json")[case]
+    rows, counts, reference, model = stream(world, case, facts["kw"], facts["F"])
+    assert len(rows) == facts["F"] and counts == facts["emitted_after_chunk"]
+    np.testing.assert_allclose(columns(z, case, rows), z[case][: facts["F"]], atol=2e-5)
+    np.testing.assert_allclose(np.array(model.carried)[:, z["sub_dims"]], z[f"{case}_kp_cond"], atol=2e-5)
+    np.testing.assert_allclose(reference[0].data[0], z[f"{case}_d0"], atol=2e-5)
+    assert len(reference) == 1
+
+
+@pytest.mark.parametrize("case", ["on_notonline_ov10_237", "on_notonline_ov10_237_onechunk"])
+def test_streaming_without_warmup_matches_the_reference(golden, world, case):
+    z, facts = golden("pipeline_audio2motion.npz"), golden("pipeline_audio2motion.json")[case]
+    rows, counts, reference, _ = stream(world, case, facts["kw"], facts["F"], facts["chunk"], online=False)
+    np.testing.assert_allclose(columns(z, case, rows), z[case], atol=2e-5)
+    assert not reference
+    assert all(ours >= theirs for ours, theirs in zip(counts, facts["emitted_after_chunk"], strict=True))
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 10, 40, 60, 70, 75, 79])
+@pytest.mark.parametrize("n", [1, 5, 10, 79, 80, 81, 163])
+def test_online_gives_one_frame_per_feature(world, overlap, n):
+    rows, _, _, model = stream(world, "img", {"overlap_v2": overlap}, n, chunk=7)
+    assert len(rows) == n and np.isfinite(rows).all()
+    assert model.starts[0] == -overlap
+
+
+@pytest.mark.parametrize("n", [0, 7, 100])
+def test_online_stops_at_its_limit(world, n):
+    assert len(stream(world, "img", RELEASED_ONLINE, 120, limit=n)[0]) == n
+
+
+def test_chunk_size_does_not_change_online_motion(world):
+    few, many = (stream(world, "img", RELEASED_ONLINE, 200, chunk=chunk)[0] for chunk in (3, 200))
+    np.testing.assert_array_equal(few, many)
+
+
+def test_an_empty_stream_gives_nothing(world):
+    rows, _, _, model = stream(world, "img", RELEASED_ONLINE, 0)
+    assert len(rows) == 0 and not model.carried
+
+
+@pytest.mark.parametrize("overlap", [-1, 80, 100])
+def test_bad_overlaps_are_refused(world, overlap):
+    with pytest.raises(InputError, match="overlap_v2"):
+        OfflineMotion(*world("img", {"overlap_v2": overlap}))
+
+
+def test_empty_audio_is_refused(world):
+    with pytest.raises(InputError, match="empty"):
+        OfflineMotion(*world("img", {}))(features(0))
+
+
+def test_frames_carry_their_source_index(golden, world, avatar, motion_of):
+    facts = golden("pipeline_audio2motion.json")["off_default_237"]
+    motion = OfflineMotion(*world("off_default_237", {}))(features(237))
+    video = avatar(motion_of(golden("pipeline_stitch.npz")["src_vid"]))
+    frames = [*to_frames(motion[:100], 0, video), *to_frames(motion[100:], 100, video)]
+    assert [f.index for f in frames] == list(range(237))
+    assert [f.source for f in frames] == facts["frame_idx"]
+    np.testing.assert_array_equal(frames[150].motion.data, motion.data[150:151])
