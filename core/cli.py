@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
-import resource
+import os
 import signal
 import sys
 from pathlib import Path
@@ -76,6 +76,8 @@ def build_parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 done, 1 internal failure, 2 bad input, 130 interrupted)."""
     options = vars(build_parser().parse(argv))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded: the stages are the threads
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it has to say comes as our own errors
     verbose, quiet = options.pop("verbose", False), options.pop("quiet", False)
     level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
@@ -90,13 +92,22 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     if not quiet:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
         print(f"{result.output}: {result.frames} frames, {result.seconds:.2f} s of video in {result.elapsed:.2f} s "
-              f"(real-time factor {result.real_time_factor:.2f}), peak memory {peak / 1024 * 1024:.0f} MB")
+              f"(real-time factor {result.real_time_factor:.2f}){peak_memory()}")
     if verbose:
         for name, timing in result.timings.items():
             print(f"  {name:<14} {1000 * timing.busy / max(timing.count, 1):7.2f} ms x {timing.count}")
     return 0
+
+
+def peak_memory() -> str:
+    """`, peak memory N MB` of this process, or nothing where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f", peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6:.0f} MB"
 
 
 def generate(options: dict, show_progress: bool):

@@ -36,7 +36,8 @@ class Motion:
     """n frames of motion.
 
     Attributes:
-        data: (n, 265) float32: scale - 1 | pitch 66 | yaw 66 | roll 66 | t 3 | exp 63. Angles are logits over 3 degree bins.
+        data: (n, 265) float32: scale - 1 | pitch 66 | yaw 66 | roll 66 | t 3 | exp 63.
+            Angles are logits over bins of 3 degrees.
         kp: (n, 63) float32 canonical keypoints of a source, or None for generated motion.
     """
 
@@ -93,7 +94,8 @@ class Motion:
         """All columns, logits and keypoints included, averaged over a centred window (spec section 7)."""
         if window <= 1 or len(self) < 2:
             return self
-        return replace(self, data=smooth(self.data, window), kp=None if self.kp is None else smooth(self.kp, window))
+        kp = None if self.kp is None else smooth(self.kp, window)
+        return replace(self, data=smooth(self.data, window), kp=kp)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class MotionSpace:
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> MotionSpace:
-        """From the `motion_space` section of a pack's configuration; what it leaves out is as in the official models."""
+        """From the `motion_space` section of a pack; what it leaves out is as in the official models."""
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in section.items()})
 
     def lip_mask(self) -> np.ndarray:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.atomic_components.audio2motion import OfflineMotion
+from core.atomic_components.audio2motion import Audio2Motion, OfflineMotion
 from core.atomic_components.avatar_registrar import AvatarRegistrar
 from core.atomic_components.condition_handler import Character, ConditionHandler, ConditionParts
 from core.atomic_components.decode_f3d import DecodeF3D
@@ -18,11 +18,11 @@ from core.atomic_components.motion_stitch import MotionStitch
 from core.atomic_components.putback import PutBack
 from core.atomic_components.warp_f3d import WarpF3D
 from core.atomic_components.writer import Writer
-from core.avatar import Avatar, Frame
+from core.avatar import Avatar
 from core.config import RunOptions, make_options
 from core.errors import OutputError
 from core.media import VideoWriter, check_output, read_audio
-from core.motion import FPS, Motion, num_frames
+from core.motion import FPS, num_frames
 from core.packs import load_pack
 from core.pipeline import Pipeline, Stage, StageTiming
 from core.utils.mask import blend_mask
@@ -110,12 +110,12 @@ class StreamSDK:
         character = Character.of_avatar(avatar) if options.ch_info is None else Character.from_ch_info(options.ch_info)
         conditions = ConditionHandler(character, options.condition, parts)
         sampler = models.motion.sampler(seed, options.motion.sampling_timesteps)
-        motion = OfflineMotion(sampler, conditions, character, options.motion, models.seq_frames)
+        worker = OfflineMotion(sampler, conditions, character, options.motion, models.seq_frames)
+        motion = Audio2Motion(worker, avatar)
         stitch = self._stitch(avatar, options, character, total)
-        numbered = partial(_number_frames, avatar, iter(range(total)))
         return [
             Stage("wav2feat", models.audio.blocks),
-            Stage("audio2motion", lambda features: numbered(motion.push(features)), lambda: numbered(motion.finish())),
+            Stage("audio2motion", motion, motion.finish),
             Stage("motion_stitch", stitch),
         ]
 
@@ -136,14 +136,6 @@ class StreamSDK:
             Stage("decode_f3d", DecodeF3D(self.models.decode)),
             Stage("putback", PutBack(avatar, blend_mask(options.blend))),
         ]
-
-
-def _number_frames(avatar: Avatar, numbers: Iterator[int], motions: Iterator[Motion]) -> Iterator[Frame]:
-    """Blocks of motion -> single frames that know their place and their source frame."""
-    for motion in motions:
-        for i in range(len(motion)):
-            index = next(numbers)
-            yield Frame(index, avatar.source_index(index), motion=motion[i])
 
 
 def _report(progress: Progress, total: int, done: int) -> None:

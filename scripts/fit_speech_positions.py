@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("encoder", type=Path)
     parser.add_argument("wavs", type=Path, nargs="+")
-    parser.add_argument("--stride", type=int, default=1, help="positions between windows")
+    parser.add_argument("--stride", type=int, default=9, help="positions between windows")
     args = parser.parse_args()
     mel = np.concatenate([normalised_mel(path) for path in args.wavs], axis=1)
     table = position_means(load_session(args.encoder), mel, args.stride)

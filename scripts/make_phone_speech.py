@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import subprocess
+import wave
 from pathlib import Path
 
 VOICES = ("slt", "awb", "rms", "kal16")
@@ -73,12 +74,16 @@ def speak(text: str, voice: str, path: Path, rng: random.Random) -> list[tuple[s
     options = ["--setf", f"duration_stretch={stretch:.3f}", "--setf", f"f0_shift={shift:.3f}"]
     command = ["flite", "-voice", voice, *options, "-psdur", "-t", text, "-o", str(path)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    phones, start = [], 0.0
-    for item in output.split():
-        name, _, end = item.rpartition(":")
-        phones.append((name, round(start, 3), float(end)))
-        start = float(end)
-    return phones
+    names, ends = zip(*(item.rsplit(":", 1) for item in output.split()))
+    factor = wav_seconds(path) / float(ends[-1])  # the diphone voice ends a little earlier than it says
+    times = [0.0, *(round(float(end) * factor, 4) for end in ends)]
+    return list(zip(names, times[:-1], times[1:]))
+
+
+def wav_seconds(path: Path) -> float:
+    """Length of a wav file."""
+    with wave.open(str(path)) as file:
+        return file.getnframes() / file.getframerate()
 
 
 if __name__ == "__main__":

@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from core.avatar import Avatar
 from core.motion import EXP, MOTION_DIM, SCALE, SLICES, Motion
+
+settings.register_profile("unhurried", deadline=None)  # a loaded machine is no failure
+settings.load_profile("unhurried")
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -37,7 +41,8 @@ def motion_of() -> Callable[..., Motion]:
     def build(arrays: Mapping[str, np.ndarray] | np.ndarray, name: str = "") -> Motion:
         if isinstance(arrays, np.ndarray):
             rows = np.atleast_2d(arrays)
-            return Motion(rows[:, :MOTION_DIM].copy(), rows[:, MOTION_DIM:].copy() if rows.shape[1] > MOTION_DIM else None)
+            kp = rows[:, MOTION_DIM:].copy() if rows.shape[1] > MOTION_DIM else None
+            return Motion(rows[:, :MOTION_DIM].copy(), kp)
         data = np.concatenate([arrays[f"{name}__{part}"] for part in SLICES], axis=1)
         data[:, SCALE] -= 1
         return Motion(data, arrays.get(f"{name}__kp"))
@@ -49,7 +54,9 @@ def motion_of() -> Callable[..., Motion]:
 def avatar() -> Callable[..., Avatar]:
     """avatar(motion, frames=None, M_c2o=None) -> an avatar with black 8 x 8 frames; a picture if there is one frame."""
 
-    def build(motion: Motion, frames: list[np.ndarray] | None = None, M_c2o: np.ndarray | None = None, **more: Any) -> Avatar:
+    def build(
+        motion: Motion, frames: list[np.ndarray] | None = None, M_c2o: np.ndarray | None = None, **more: Any
+    ) -> Avatar:
         n = len(motion)
         return Avatar(
             frames=[np.zeros((8, 8, 3), np.uint8)] * n if frames is None else frames,

@@ -1,6 +1,6 @@
 """Condition rows -> motion: overlapping windows of the motion model, cross-faded (spec pipeline.md 10 to 12).
 
-`WindowFuser` joins windows; `OfflineMotion` feeds it a whole clip, `OnlineMotion` feeds it whatever has arrived.
+`WindowFuser` joins windows; `OfflineMotion` runs it over a clip, `OnlineMotion` over whatever has arrived.
 """
 
 from __future__ import annotations
@@ -54,10 +54,7 @@ class WindowFuser:
         return self._buffer[: self._length]
 
     def add(self, cond: np.ndarray, start: int) -> None:
-        """Run one window. cond: (1..S, C) rows of frames start .., a short one is filled up with its last row."""
-        missing = self.window - len(cond)
-        if missing:
-            cond = np.concatenate([cond, np.repeat(cond[-1:], missing, axis=0)])
+        """Run one window. cond: (S, C) condition rows of frames start .. start + S - 1."""
         predicted = self._sampler(self._carried[None], cond[None], start)[0]
         if self._steps == 0:
             self._append(predicted)
@@ -76,10 +73,6 @@ class WindowFuser:
     def trim(self, frames: int) -> None:
         """Keep only the first frames of the history."""
         self._length = min(self._length, frames)
-
-    def smooth_all(self) -> None:
-        """Smooth the whole history once more."""
-        self._smooth(0, self._length)
 
     def finished(self, frames: np.ndarray) -> np.ndarray:
         """A copy of frames, (n, 265), kept inside the bounds of the configuration."""
@@ -110,7 +103,8 @@ class WindowFuser:
         half = self._options.smo_k_d // 2
         low, high = max(0, first - half), min(self._length, end + half)
         near = self.history[low:high, POSE]
-        near[first - low : end - low] = smooth(near, self._options.smo_k_d, first - low, end - low)[first - low : end - low]
+        inner = slice(first - low, end - low)
+        near[inner] = smooth(near, self._options.smo_k_d, inner.start, inner.stop)[inner]
 
     def _carry(self) -> None:
         """Choose what the next window continues from (spec 10.4)."""
@@ -125,8 +119,13 @@ class WindowFuser:
             self._carried = last
 
 
+def _filled(rows: np.ndarray, n: int) -> np.ndarray:
+    """(m, C) with m <= n -> (n, C): the last row is repeated."""
+    return np.concatenate([rows, np.repeat(rows[-1:], n - len(rows), axis=0)]) if len(rows) < n else rows
+
+
 class OfflineMotion:
-    """The whole clip at once (spec 11)."""
+    """The features of a whole clip, in blocks of any size (spec 11). Memory does not grow with the clip."""
 
     def __init__(
         self,
@@ -138,23 +137,48 @@ class OfflineMotion:
     ):
         self._conditions = conditions
         self._fuser = WindowFuser(sampler, character, options, window, online=False)
+        self._smo_k_d = options.smo_k_d
+        self._pending: np.ndarray | None = None  # features from the start of the next window on
+        self._start = 0  # frame of the clip at which the next window starts
+        self._next = 0  # index in the history of the next frame to come out
+        self._owed = 0  # frames fed and not yet come out
 
-    def __call__(self, audio: np.ndarray, progress: Callable[[int, int], None] | None = None) -> Motion:
-        """Features of the clip, (n, D), -> n frames of motion. For one clip only.
+    def push(self, audio: np.ndarray) -> Iterator[Motion]:
+        """Features (n, D) -> motion that has become final, in order, possibly none."""
+        self._pending = audio if self._pending is None else np.concatenate([self._pending, audio])
+        self._owed += len(audio)
+        while len(self._pending) >= self._fuser.window:
+            self._advance()
+            yield from self._release(len(self._fuser.history) - self._fuser.overlap - self._smo_k_d // 2)
 
-        `progress(windows done, windows in all)` is called after every window. Raises InputError for n = 0.
-        """
-        if len(audio) == 0:
+    def finish(self) -> Iterator[Motion]:
+        """End of the clip -> the motion still owed, exactly one frame per feature. InputError when there were none."""
+        if self._pending is None or not self._start + len(self._pending):
             raise InputError("the audio is empty: there is nothing to speak")
+        while len(self._pending):
+            self._advance()
+        self._fuser.trim(self._next + self._owed)
+        yield from self._release(self._next + self._owed)
+
+    def _advance(self) -> None:
         fuser = self._fuser
-        starts = range(0, len(audio), fuser.step)
-        for done, start in enumerate(starts, 1):
-            fuser.add(self._conditions(audio[start : start + fuser.window], start), start)
-            if progress is not None:
-                progress(done, len(starts))
-        fuser.trim(len(audio))
-        fuser.smooth_all()
-        return Motion(fuser.finished(fuser.history))
+        rows = self._conditions(self._pending[: fuser.window], self._start)
+        fuser.add(_filled(rows, fuser.window), self._start)
+        self._pending = self._pending[fuser.step :]
+        self._start += fuser.step
+
+    def _release(self, end: int) -> Iterator[Motion]:
+        """Smooth the frames up to `end` of the history once more and let them out."""
+        first, half = self._next, self._smo_k_d // 2
+        if end <= first:
+            return
+        low = max(0, first - half)
+        frames = self._fuser.history[low : end + half].copy()
+        frames[:, POSE] = smooth(frames[:, POSE], self._smo_k_d, first - low, end - low)
+        self._owed -= end - first
+        self._next = min(end, half)
+        self._fuser.drop_front(end - self._next)
+        yield Motion(self._fuser.finished(frames[first - low : end - low]))
 
 
 class OnlineMotion:
@@ -181,7 +205,9 @@ class OnlineMotion:
         """
         self._fuser = WindowFuser(sampler, character, options, window, online=warmup is not None)
         if warmup is not None and len(warmup) != options.overlap_v2:
-            raise InputError(f"the online warm-up has {len(warmup)} feature rows; overlap_v2 asks for {options.overlap_v2}")
+            raise InputError(
+                f"the online warm-up has {len(warmup)} feature rows; overlap_v2 asks for {options.overlap_v2}"
+            )
         self._conditions = conditions
         self._on_reference = on_reference if warmup is not None else None
         self._limit = limit
@@ -211,7 +237,8 @@ class OnlineMotion:
     def _advance(self) -> None:
         """Run the next window, the last one filled up, and forget what is no longer needed."""
         fuser = self._fuser
-        fuser.add(self._conditions(self._pending[: fuser.window], self._start), self._start)
+        features = _filled(self._pending[: fuser.window], fuser.window)
+        fuser.add(self._conditions(features, self._start), self._start)
         self._pending = self._pending[fuser.step :]
         self._start += fuser.step
         if self._on_reference is not None:
@@ -232,8 +259,23 @@ class OnlineMotion:
             yield Motion(self._fuser.finished(frames))
 
 
-def to_frames(motion: Motion, first: int, avatar: Avatar) -> Iterator[Frame]:
-    """Motion of output frames first .. first + n - 1 -> one `Frame` each, with its source frame."""
-    for offset in range(len(motion)):
-        index = first + offset
-        yield Frame(index, avatar.source_index(index), motion=motion[offset])
+class Audio2Motion:
+    """The stage: features in, numbered frames out."""
+
+    def __init__(self, worker: OfflineMotion | OnlineMotion, avatar: Avatar):
+        self._worker, self._avatar = worker, avatar
+        self._count = 0
+
+    def __call__(self, audio: np.ndarray) -> Iterator[Frame]:
+        """Features (n, D) -> frames whose motion has become final."""
+        return self._frames(self._worker.push(audio))
+
+    def finish(self) -> Iterator[Frame]:
+        """The frames still owed."""
+        return self._frames(self._worker.finish())
+
+    def _frames(self, motions: Iterator[Motion]) -> Iterator[Frame]:
+        for motion in motions:
+            for i in range(len(motion)):
+                yield Frame(self._count, self._avatar.source_index(self._count), motion=motion[i])
+                self._count += 1

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.avatar import Avatar
 from core.errors import InputError
-from core.motion import MOTION_DIM, SCALE, SLICES, Motion, mirror_index
+from core.motion import MOTION_DIM, SCALE, SLICES, mirror_index
 from core.options import ConditionOptions
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "contempt")
@@ -67,13 +67,10 @@ class Character:
             )
             sc = np.asarray(info["sc"], np.float32).reshape(-1)
         except KeyError as error:
-            raise InputError(f"ch_info has no {error}; it needs x_s_info_lst, eye_open_lst, eye_ball_lst and sc") from None
+            needed = "x_s_info_lst, eye_open_lst, eye_ball_lst and sc"
+            raise InputError(f"ch_info has no {error}; it needs {needed}") from None
         start[SCALE] -= 1
         return cls(start, eye_open, eye_ball, sc, is_reference=True)
-
-    def start_motion(self) -> Motion:
-        """`start` as one frame of motion."""
-        return Motion(self.start[None])
 
 
 def parse_emotion(emo: Any) -> np.ndarray:
@@ -82,11 +79,11 @@ def parse_emotion(emo: Any) -> np.ndarray:
     One label (0..7, or a name such as "happy"), several mixed in one row ("happy,surprise" or a list), a list of lists
     (one row each), or a float array (m, 8) that is used as it is. Raises InputError for anything else.
     """
-    if isinstance(emo, np.ndarray) and emo.ndim == 2 and emo.shape[1] == len(EMOTIONS) and emo.dtype.kind == "f" and len(emo):
-        return emo.astype(np.float32)
     if isinstance(emo, str):
         emo = emo.split(",")
     if isinstance(emo, np.ndarray):
+        if emo.ndim == 2 and emo.shape[1] == len(EMOTIONS) and emo.dtype.kind == "f" and len(emo):
+            return emo.astype(np.float32)
         emo = emo.tolist()
     if not isinstance(emo, (list, tuple)):
         emo = [emo]

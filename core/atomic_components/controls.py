@@ -1,4 +1,4 @@
-"""Per-frame controls, fades and blink times: what a run decides before its first frame (spec pipeline.md 13.5, 13.6)."""
+"""Controls, fades and blink times: what a run decides before its first frame (spec pipeline.md 13.5, 13.6)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def blink_rows(n: int, rows: int, spacing: int | Sequence[int], rng: random.Rand
 
     Args:
         rows: length of one blink in frames.
-        spacing: frames between blinks: 0 or an empty list random, a positive number fixed, negative none, a list cycled.
+        spacing: frames between blinks: 0 or an empty list random, positive fixed, negative none, a list cycled.
 
     Raises InputError for a spacing that is no whole number.
     """

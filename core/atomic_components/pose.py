@@ -1,4 +1,4 @@
-"""One frame of motion while it is being stitched: mixing, expression masks and gaze (spec pipeline.md 13.2 to 13.4, 13.8)."""
+"""One frame of motion while it is stitched: mixing, expression masks, gaze (spec pipeline.md 13.2 to 13.4, 13.8)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class Pose:
 
     def angle(self, name: str) -> float:
         """One angle in degrees."""
-        return self.degrees[name] if name in self.degrees else float(bins_to_degrees(self.vector[None, SLICES[name]])[0])
+        if name in self.degrees:
+            return self.degrees[name]
+        return float(bins_to_degrees(self.vector[None, SLICES[name]])[0])
 
 
 @dataclass(frozen=True)

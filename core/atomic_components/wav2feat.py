@@ -28,7 +28,7 @@ class Wav2Feat:
         """hubert: (1, n) float32 samples -> (at least (n - 80) // 320, 1024) float32 rows at 50 Hz."""
         past, cur, future = chunk_size
         if min(past, future) < 0 or cur < 1:
-            raise InputError(f"chunk size {chunk_size} is not usable; give frames before, of and after a chunk, as 3,5,2")
+            raise InputError(f"chunk size {chunk_size} is not usable; give past, current and future frames, as 3,5,2")
         self._hubert = hubert
         self._past, self._cur, self._future = past, cur, future
         self.window = SAMPLES_PER_FRAME * (past + cur + future) + _EXTRA  # samples

@@ -21,6 +21,10 @@ OWN_MOUTH = (0.025, 0.06)
 HAIR_DEPTH = 0.25  # of the distance between the outer eye corners, behind the oval
 NECK_DROP = (0.22, 0.34)  # of the face height below the chin: side and middle neck points
 ANCHORS_PER_SIDE = 8
+CAVITY = np.array([[64, 25, 25], [32, 11, 12]], np.float32)  # throat at the rim and deep inside
+SOFT_RATIO = (0.8, 0.5)  # ratio of fine to coarser detail in a sharp and in a much enlarged picture
+FACE_ROOM = 0.15  # of the face's size, around it
+FACE_FADE = 16.0  # pixels
 LIP_CLEARANCE = 0.05  # mouth widths that skin control points keep from the lips
 
 
@@ -57,12 +61,15 @@ class LiteAppearance:
         hair: (17, 3) points beside and above the face that turn with the head.
         neck: (3, 2) points below the chin.
         anchors: (n, 2) points of border and background, which never move.
+        face_box: (rows, columns) of the part of the crop that is drawn with cubic interpolation.
+        face_fade: (h, w, 1) float32, fades that part into the rest.
         eyes: both eyes' lids.
         mouth: the source mouth's axes.
         opening: inner lip opening over mouth width.
         own_mouth: 0 closed mouth with drawn teeth .. 1 the portrait's own open mouth.
         inside: layers of the mouth's interior, back to front.
         face_control, upper_layer, lower_layer: control vertices of the three warps that suit this mesh.
+        softness: 0 a sharp picture .. 1 one enlarged fourfold or more; what is drawn is as soft.
         cavity: (2, 3) float32 colours of the throat, at the rim and deep.
     """
 
@@ -71,6 +78,8 @@ class LiteAppearance:
     hair: np.ndarray
     neck: np.ndarray
     anchors: np.ndarray
+    face_box: tuple[slice, slice]
+    face_fade: np.ndarray
     eyes: tuple[EyePatch, EyePatch]
     mouth: MouthFrame
     opening: float
@@ -79,6 +88,7 @@ class LiteAppearance:
     face_control: np.ndarray
     upper_layer: np.ndarray
     lower_layer: np.ndarray
+    softness: float
     cavity: np.ndarray
 
     @classmethod
@@ -88,29 +98,31 @@ class LiteAppearance:
         tone = Tone.measure(crop, mesh[list(regions.SKIN_SAMPLES), :2])
         frame = measure_mouth(mesh)
         opening = mouth_opening(mesh, frame)
+        softness = measure_softness(crop, mesh)
         own = float(_smoothstep((opening - OWN_MOUTH[0]) / (OWN_MOUTH[1] - OWN_MOUTH[0])))
         mask, neck = head_mask(crop, mesh), _neck(mesh)
         unit = float(np.linalg.norm(mesh[regions.EYE_OUTER[0]] - mesh[regions.EYE_OUTER[1]]))
         clear = _clear_of_lips(mesh, frame.width)
+        face_box, face_fade = _face_box(mesh)
         return cls(
             crop=crop,
             mesh=mesh,
             hair=hair_ring(mask, mesh, HAIR_DEPTH * unit),
             neck=neck,
             anchors=np.concatenate([_border(), still_points(crop, mask, mesh, neck)]),
-            eyes=tuple(EyePatch.build(crop, mesh, rings) for rings in EYES),
+            face_box=face_box,
+            face_fade=face_fade,
+            eyes=tuple(EyePatch.build(crop, mesh, rings, softness) for rings in EYES),
             mouth=frame,
             opening=opening,
             own_mouth=own,
-            inside=_mouth_layers(crop, mesh, frame, tone, own),
+            inside=_mouth_layers(crop, mesh, frame, tone, own, softness),
             face_control=clear(regions.FACE_CONTROL),
             upper_layer=clear(regions.UPPER_LAYER),
             lower_layer=clear(regions.LOWER_LAYER),
-            cavity=tone(CAVITY).astype(np.float32),
+            softness=softness,
+            cavity=_cavity(crop, mesh, tone, own),
         )
-
-
-CAVITY = np.array([[58, 22, 22], [22, 7, 8]], np.float32)
 
 
 def measure_mouth(mesh: np.ndarray) -> MouthFrame:
@@ -131,14 +143,43 @@ def mouth_opening(mesh: np.ndarray, frame: MouthFrame) -> float:
     return max(float((mesh[14, :2] - mesh[13, :2]) @ frame.normal), 0.0) / frame.width
 
 
-def _mouth_layers(crop: np.ndarray, mesh: np.ndarray, frame: MouthFrame, tone: Tone, own: float) -> tuple[Layer, ...]:
-    drawn = draw_lower(frame, tone)
-    if own <= 0:
-        return drawn, draw_upper(frame, tone)
+def measure_softness(crop: np.ndarray, mesh: np.ndarray) -> float:
+    """How much a face was enlarged or blurred, 0..1: its finest detail against detail twice as coarse."""
+    low = np.clip(mesh[:, :2].min(axis=0).astype(int), 0, CROP_SIZE - 16)
+    high = np.clip(mesh[:, :2].max(axis=0).astype(int), low + 16, CROP_SIZE)
+    grey = cv2.cvtColor(crop[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    once, twice = (cv2.GaussianBlur(grey, (0, 0), sigma) for sigma in (1, 2))
+    fine, coarse = (float(np.percentile(np.abs(detail), 95)) for detail in (grey - once, once - twice))
+    sharp, soft = SOFT_RATIO
+    return float(np.clip((sharp - fine / max(coarse, 0.5)) / (sharp - soft), 0, 1))
+
+
+def _inner_contours(mesh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     left, right = regions.INNER_CORNERS
-    upper, lower = (
-        mesh[[left, *ring, right], :2].astype(np.float32) for ring in (regions.UPPER_INNER, regions.LOWER_INNER)
-    )
+    upper, lower = ([left, *ring, right] for ring in (regions.UPPER_INNER, regions.LOWER_INNER))
+    return mesh[upper, :2].astype(np.float32), mesh[lower, :2].astype(np.float32)
+
+
+def _cavity(crop: np.ndarray, mesh: np.ndarray, tone: Tone, own: float) -> np.ndarray:
+    """Throat colours; half way to the darkest tones of the portrait's own open mouth if it shows one."""
+    colours = tone(CAVITY).astype(np.float32)
+    upper, lower = _inner_contours(mesh)
+    mask = np.zeros(crop.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.round(np.concatenate([upper, lower[::-1]])).astype(np.int32)], 1)
+    pixels = crop[mask > 0].astype(np.float32)
+    grey = pixels.mean(axis=1)
+    dark = np.median(pixels[grey <= np.quantile(grey, 0.15)], axis=0)
+    seen = np.stack([dark, 0.6 * dark])
+    return colours + 0.6 * own * (np.minimum(seen, 2 * colours.max() * tone.tint / tone.tint.max()) - colours)
+
+
+def _mouth_layers(
+    crop: np.ndarray, mesh: np.ndarray, frame: MouthFrame, tone: Tone, own: float, softness: float
+) -> tuple[Layer, ...]:
+    drawn = draw_lower(frame, tone, softness)
+    if own <= 0:
+        return drawn, draw_upper(frame, tone, softness)
+    upper, lower = _inner_contours(mesh)
     jaw, skull, has_lower = cut_mouth(crop, upper, lower, frame.width, tone)
     return (jaw, skull) if has_lower else (drawn, jaw, skull)
 
@@ -160,6 +201,19 @@ def _clear_of_lips(mesh: np.ndarray, width: float) -> Callable[[tuple[int, ...]]
         return np.array(vertices)[outside]
 
     return clear
+
+
+def _face_box(mesh: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
+    low, high = mesh[:, :2].min(axis=0), mesh[:, :2].max(axis=0)
+    room = FACE_ROOM * (high - low)
+    low = np.clip((low - room).astype(int), 0, CROP_SIZE - 8)
+    high = np.clip((high + room).astype(int), low + 8, CROP_SIZE)
+    edges = []
+    for n in high - low:
+        t = np.clip((np.minimum(np.arange(n), np.arange(n)[::-1]) + 1) / FACE_FADE, 0, 1)
+        edges.append((t * t * (3 - 2 * t)).astype(np.float32))
+    box = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
+    return box, (edges[1][:, None] * edges[0])[..., None]
 
 
 def _neck(mesh: np.ndarray) -> np.ndarray:

@@ -38,6 +38,7 @@ class EyePatch:
         lashes: height of the unstretched strip, pixels.
         fade: weight at the anchor and at the eye corners, 0..1.
         depth: 0 at the anchor, rising to 1 where swept skin may be evened out.
+        edge: softness of the lid edge, pixels.
         skin: (h, w, 3) float32 smoothed lid skin of the source.
         grid: (x, y) pixel positions.
     """
@@ -51,11 +52,14 @@ class EyePatch:
     lashes: float
     fade: np.ndarray
     depth: np.ndarray
+    edge: float
     skin: np.ndarray
     grid: tuple[np.ndarray, np.ndarray]
 
     @classmethod
-    def build(cls, crop: np.ndarray, mesh: np.ndarray, rings: tuple[tuple[int, ...], ...]) -> EyePatch:
+    def build(
+        cls, crop: np.ndarray, mesh: np.ndarray, rings: tuple[tuple[int, ...], ...], softness: float = 0.0
+    ) -> EyePatch:
         """Measure one eye of a crop (512, 512, 3) with a mesh (478, 3); `rings` are upper lid, lower lid and crease."""
         upper, lower, crease = (mesh[list(ring), :2].astype(np.float64) for ring in rings)
         width = max(float(np.linalg.norm(upper[-1] - upper[0])), 4.0)
@@ -72,7 +76,7 @@ class EyePatch:
         near = (v > anchor - 0.05 * width) & (v < low + 0.35 * width) & (u > 0) & (u < width)
         skin = _lid_skin(crop[box], clear & near, width)
         maps = [np.ascontiguousarray(m, np.float32) for m in (v, lid, low, anchor, fade, depth, xs, ys)]
-        return cls(box, normal, *maps[:4], LASHES * width, maps[4], maps[5], skin, (maps[6], maps[7]))
+        return cls(box, normal, *maps[:4], LASHES * width, maps[4], maps[5], EDGE + 2 * softness, skin, (maps[6], maps[7]))
 
     def paint(self, crop: np.ndarray, out: np.ndarray, closure: float) -> None:
         """Draw the lid with `closure` (0 open as in the source, 1 shut) from `crop` into `out`, both (512, 512, 3) uint8."""
@@ -87,7 +91,7 @@ class EyePatch:
         under = np.clip((edge - self.lashes - self.v) / self.lashes, 0, 1) * self.depth
         patch += (SKIN_MIX * closure * under)[..., None] * (self.skin - patch)
         patch *= (1 - CREASE_SHADE * closure * np.exp(-(((self.v - self.lid) / (1.5 * self.lashes)) ** 2)))[..., None]
-        alpha = np.clip((edge - self.v) / EDGE + 0.5, 0, 1) * self.fade * min(1.0, closure * 12)
+        alpha = np.clip((edge - self.v) / self.edge + 0.5, 0, 1) * self.fade * min(1.0, closure * 12)
         base = out[self.box].astype(np.float32)
         out[self.box] = (base + alpha[..., None] * (patch - base) + 0.5).astype(np.uint8)
 

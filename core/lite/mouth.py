@@ -21,6 +21,7 @@ CURVE_SAMPLES = 256
 
 UPPER = list(regions.UPPER_INNER)
 LOWER = list(regions.LOWER_INNER)
+MIDDLE = slice(3, 6)  # of these rings
 _U_MID, _L_MID = list(regions.UPPER_MIDDLE), list(regions.LOWER_MIDDLE)
 
 
@@ -35,7 +36,7 @@ class MouthWarp:
         half: half the distance between the inner corners, pixels.
         curves: (CURVE_SAMPLES, 2) float32, height of upper and lower inner lip below the axis, pixels, over
             u = -1.5 half .. 1.5 half.
-        opening: largest gap over mouth width.
+        opening: gap in the middle of the lips over mouth width.
         closing: 0 as open as in the portrait or more .. 1 an open mouth driven shut.
         width: driven mouth width, pixels.
         skull, jaw: (2, 3) affines, source crop -> picture, of upper and lower mouth interior.
@@ -79,17 +80,18 @@ def _seal_lips(
     """Make the lips meet where they should, in place; returns driven and source opening over mouth width.
 
     A closed portrait's contours both lie on its lip line, so its own gap is noise: it is taken off the driven gap.
+    When the middle closes, the sides close too.
     """
     closed = 1 - app.own_mouth
     normal_s, normal_d = app.mouth.normal, _normal(driven)
     gap_s = np.maximum((source[LOWER] - source[UPPER]) @ normal_s, 0)
     gap_d = (driven[LOWER] - driven[UPPER]) @ normal_d
     gap = np.maximum(gap_d - closed * scale * gap_s, 0)
-    opening = float(gap.max()) / width
+    opening = float(gap[MIDDLE].mean()) / width
     gap = gap * (1 - np.exp(-((opening / SEAL) ** 2)))
     _spread(source, normal_s, -closed * gap_s)
     _spread(driven, normal_d, gap - gap_d)
-    return opening, float(gap_s.max()) / app.mouth.width
+    return opening, float(gap_s[MIDDLE].mean()) / app.mouth.width
 
 
 def _spread(mesh: np.ndarray, normal: np.ndarray, change: np.ndarray) -> None:
@@ -135,7 +137,8 @@ def _curves(driven: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarr
     for ring in (UPPER, LOWER):
         points = driven[ring] - origin
         u = np.concatenate([[-half], np.clip(points @ axis, -half, half), [half]])
-        u = np.maximum.accumulate(u + np.arange(len(u)) * 1e-3 * half)
+        rise = np.arange(len(u)) * 1e-3 * half
+        u = np.maximum.accumulate(u - rise) + rise
         v = np.concatenate([[0.0], points @ normal, [0.0]])
         curves.append(_hermite(at, u, v))
     upper, lower = curves

@@ -11,7 +11,7 @@ from core.lite.mouth import GRID, MouthWarp
 from core.lite.teeth import Layer
 
 FEATHER = 12.0  # pixels at the edge of the region
-EDGE = 1.4  # pixels, softness of the lip contours
+EDGE, SOFT_EDGE = 1.4, 2.6  # pixels, softness of the lip contours; more in soft portraits
 LIP_SHADE = (0.62, 0.040, 0.40, 0.035)  # shadow strength and reach (mouth widths) of the upper, then of the lower lip
 LATE = (0.07, 0.22)  # openings beyond the portrait's at which tongue and lower teeth begin to show, and fully show
 LINE_SHADE, LINE_WIDTH = 0.32, 0.014  # line between lips that were open in the portrait; width in mouth widths
@@ -31,7 +31,8 @@ def paint_mouth(picture: np.ndarray, app: LiteAppearance, mouth: MouthWarp) -> N
     u, v = _local(mouth, xs, ys)
     top, bottom = _contours(mouth, u)
     outside = np.maximum(np.abs(u) - mouth.half, 0)
-    below = np.clip((v - bottom) / (EDGE + 0.5 * outside) + 0.5, 0, 1)
+    edge = EDGE + SOFT_EDGE * app.softness
+    below = np.clip((v - bottom) / (edge + 0.5 * outside) + 0.5, 0, 1)
     region = upper + below[..., None] * (lower - upper)
     _shade_line(region, app, mouth, u, v, (top + bottom) / 2)
     _paint_cavity(region, app, mouth, (low, u, v, top, bottom))
@@ -76,13 +77,14 @@ def _shade_line(region, app, mouth, u, v, seam) -> None:
     if strength < 1e-3:
         return
     ends = np.clip((1.04 - np.abs(u) / mouth.half) / 0.25, 0, 1)
-    line = np.exp(-(((v - seam) / (LINE_WIDTH * mouth.width)) ** 2)) * ends
+    line = np.exp(-(((v - seam) / (LINE_WIDTH * mouth.width + app.softness)) ** 2)) * ends
     region *= (1 - strength * line)[..., None]
 
 
 def _paint_cavity(region: np.ndarray, app: LiteAppearance, mouth: MouthWarp, geometry: tuple) -> None:
     low, u, v, top, bottom = geometry
-    cover = np.clip((bottom - v) / EDGE + 0.5, 0, 1) - np.clip((top - v) / EDGE + 0.5, 0, 1)
+    edge = EDGE + SOFT_EDGE * app.softness
+    cover = np.clip((bottom - v) / edge + 0.5, 0, 1) - np.clip((top - v) / edge + 0.5, 0, 1)
     rows = np.flatnonzero(cover.max(axis=1) > 2e-3)
     columns = np.flatnonzero(cover.max(axis=0) > 2e-3)
     if len(rows) == 0:

@@ -59,7 +59,7 @@ class Tone:
         skin = np.median(pixels, axis=0)
         luma = max(_luma(skin), 1.0)
         saturation = float(skin.max() - skin.min()) / max(float(skin.max()), 1.0)
-        return cls(float(np.clip(luma / 150, 0.3, 1.1)), float(np.clip(saturation / 0.38, 0, 1.1)), skin / luma)
+        return cls(float(np.clip(luma / 150, 0.3, 1.1)), float(np.clip(saturation / 0.30, 0, 1.1)), skin / luma)
 
     def __call__(self, colour: np.ndarray) -> np.ndarray:
         """Adapt colours (..., 3)."""
@@ -105,7 +105,7 @@ class MouthFrame:
         return u, (-dx * self.axis[1] + dy * self.axis[0]) / self.width
 
 
-def draw_upper(frame: MouthFrame, tone: Tone) -> Layer:
+def draw_upper(frame: MouthFrame, tone: Tone, softness: float) -> Layer:
     """Upper teeth with gums above, for a mouth that is closed in the portrait."""
     (xs, ys), origin, shape = _canvas(frame, 0.62, 0.42)
     u, v = frame.local(xs, ys)
@@ -117,10 +117,10 @@ def draw_upper(frame: MouthFrame, tone: Tone) -> Layer:
     gum_weight = _ramp(top + 0.012 * np.cos(u * 60) - v, -0.012, 0.012)
     rgb = rgb + gum_weight[..., None] * (gum - rgb)
     alpha = np.maximum(coverage, gum_weight * _ramp(0.43 - np.abs(u), 0, 0.05))
-    return _finish(tone(rgb), alpha, origin, shape, jaw=False)
+    return _finish(tone(rgb), alpha, origin, shape, softness, jaw=False)
 
 
-def draw_lower(frame: MouthFrame, tone: Tone) -> Layer:
+def draw_lower(frame: MouthFrame, tone: Tone, softness: float) -> Layer:
     """Lower teeth in front of the tongue; both move with the jaw."""
     (xs, ys), origin, shape = _canvas(frame, 0.62, 0.42)
     u, v = frame.local(xs, ys)
@@ -134,7 +134,7 @@ def draw_lower(frame: MouthFrame, tone: Tone) -> Layer:
     rgb = (rgb * teeth_alpha[..., None] + tongue * (tongue_alpha * (1 - teeth_alpha))[..., None]) / np.maximum(
         alpha, 1e-4
     )[..., None]
-    return _finish(tone(rgb), alpha, origin, shape, jaw=True)
+    return _finish(tone(rgb), alpha, origin, shape, softness, jaw=True)
 
 
 def _teeth(u: np.ndarray, down: np.ndarray, edges: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +166,9 @@ def _canvas(frame: MouthFrame, half_u: float, half_v: float):
     return (low[0] + (xs + 0.5) / n - 0.5, low[1] + (ys + 0.5) / n - 0.5), (int(low[0]), int(low[1])), tuple(size)
 
 
-def _finish(rgb: np.ndarray, alpha: np.ndarray, origin: tuple[int, int], shape: tuple[int, int], jaw: bool) -> Layer:
+def _finish(
+    rgb: np.ndarray, alpha: np.ndarray, origin: tuple[int, int], shape: tuple[int, int], softness: float, jaw: bool
+) -> Layer:
     rgba = np.concatenate([rgb * alpha[..., None], alpha[..., None]], axis=-1).astype(np.float32)
     small = cv2.resize(rgba, shape, interpolation=cv2.INTER_AREA)
-    return Layer(cv2.GaussianBlur(small, (0, 0), 0.6), origin, jaw, late=jaw)
+    return Layer(cv2.GaussianBlur(small, (0, 0), 0.6 + 1.2 * softness), origin, jaw, late=jaw)

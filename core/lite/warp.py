@@ -9,9 +9,9 @@ import numpy as np
 from core.lite import mesh_regions as regions
 from core.lite import rbf
 from core.lite.appearance import LiteAppearance, LiteFeature
-from core.lite.lids import closures
+from core.lite.lids import EYES, closures
 from core.lite.mouth import MouthWarp, warp_mouth
-from core.lite.motion_space import CROP_SIZE, LID_PAIRS, NUM_KEYPOINTS, NUM_VERTICES
+from core.lite.motion_space import CROP_SIZE, EYE_SLOTS, LID_PAIRS, NUM_KEYPOINTS, NUM_VERTICES
 from core.lite.pose import HeadPose, split_motion, to_pixels
 
 GRID = 36  # nodes per side of the whole-crop flow grid
@@ -43,7 +43,7 @@ class LiteWarp:
         """`dense` (21, 478): displacement of all vertices = dense.T @ displacement of the keypoints."""
         if dense.shape != (NUM_KEYPOINTS, NUM_VERTICES):
             raise ValueError(f"dense map must be ({NUM_KEYPOINTS}, {NUM_VERTICES}), got {dense.shape}")
-        self._dense = np.ascontiguousarray(dense.T, np.float64)
+        self._dense = _local_lids(dense).T.astype(np.float64)
         ticks = np.linspace(0, CROP_SIZE - 1, GRID)
         self._nodes = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
 
@@ -75,3 +75,12 @@ class LiteWarp:
         points = source + shift
         flow = rbf.evaluate(self._nodes, points, rbf.fit(points, -shift))
         return np.ascontiguousarray(flow.T).reshape(2, GRID, GRID)
+
+
+def _local_lids(dense: np.ndarray) -> np.ndarray:
+    """Keep lid keypoints from moving anything but lids: in the fitted map a blink also narrows the jaw a little."""
+    out = dense.copy()
+    elsewhere = np.ones(NUM_VERTICES, bool)
+    elsewhere[[vertex for rings in EYES for ring in rings for vertex in ring]] = False
+    out[np.ix_(EYE_SLOTS, elsewhere)] = 0
+    return out

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -44,17 +45,19 @@ def open_audio(path: Path) -> tuple[int, Iterator[np.ndarray]]:
 
     libsndfile first, ffmpeg for what it does not know. Raises InputError, also while iterating.
     """
+    raw = open(path, "rb")
     try:
-        file = soundfile.SoundFile(open(path, "rb"))
+        sound = soundfile.SoundFile(raw)
     except (soundfile.LibsndfileError, TypeError):
+        raw.close()
         return _open_with_ffmpeg(path)
-    return file.samplerate, _checked(_sndfile_blocks(file, path), path)
+    return sound.samplerate, _checked(_sndfile_blocks(raw, sound, path), path)
 
 
-def _sndfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+def _sndfile_blocks(raw: BinaryIO, sound: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
     try:
-        with file:
-            yield from file.blocks(_BLOCK, dtype="float32", always_2d=True)
+        with raw, sound:
+            yield from sound.blocks(_BLOCK, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise InputError(f"{path}: the audio is damaged ({error})") from None
 

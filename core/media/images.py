@@ -1,6 +1,7 @@
 """Reading a still picture. Spec section 4."""
 
 import re
+import zlib
 from pathlib import Path
 
 import cv2
@@ -48,23 +49,28 @@ def read_image(path: str | Path, max_size: int = 1920) -> np.ndarray:
     kind = image_kind(data[:32])
     if kind is None:
         raise InputError(f"{path}: not a picture (use JPEG, PNG, WebP, BMP, TIFF or GIF)")
-    if _is_truncated(data, kind):
-        raise InputError(f"{path}: the picture is cut off (incomplete {kind} file); copy or download it again")
-    try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        bgr = None
+    if _is_damaged(data, kind):
+        raise InputError(f"{path}: the picture is cut off or damaged (incomplete {kind} file); copy or download it again")
+    bgr = _decode(data)
     if bgr is None:
         raise InputError(f"{path}: cannot decode this {kind} picture; it is damaged or of a kind that OpenCV lacks")
     return resize_to_fit(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), max_size, path)
 
 
-def _is_truncated(data: bytes, kind: str) -> bool:
-    """True when the file ends early. Decoders would fill the missing part with grey and say nothing."""
+def _decode(data: bytes) -> np.ndarray | None:
+    """BGR picture, or None."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+
+
+def _is_damaged(data: bytes, kind: str) -> bool:
+    """True when the file ends early or is broken in a way that decoders would fill with grey without a word."""
     if kind == "jpeg":
         return not _jpeg_complete(data)
     if kind == "png":
-        return not _png_complete(data)
+        return not _png_intact(data)
     if kind == "webp":
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     if kind == "gif":
@@ -93,11 +99,14 @@ def _jpeg_complete(data: bytes) -> bool:
     return False
 
 
-def _png_complete(data: bytes) -> bool:
-    """Walks the chunks up to the end chunk."""
+def _png_intact(data: bytes) -> bool:
+    """Walks the chunks up to the end chunk and compares their checksums."""
     at = 8
     while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if zlib.crc32(data[at + 4 : end]).to_bytes(4, "big") != data[end : end + 4]:
+            return False
         if data[at + 4 : at + 8] == b"IEND":
             return True
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        at = end + 4
     return False

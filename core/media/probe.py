@@ -1,11 +1,13 @@
 """What kind of file is this? Decided from the content, never from the name. Spec section 4."""
 
+import re
 from pathlib import Path
 
 import av
 
 from core.errors import InputError
 
+_NO_VIDEO = re.compile("tty|image2|.*_pipe")  # what ffmpeg takes any text or single picture for
 _ISO_PICTURES = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")
 
 
@@ -61,7 +63,8 @@ def is_video(path: str | Path) -> bool:
         return False
     try:
         with av.open(str(path)) as container:
-            return any(not is_cover(stream) for stream in container.streams.video)
+            found = any(not is_cover(stream) for stream in container.streams.video)
+            return found and not _NO_VIDEO.fullmatch(container.format.name)
     except (av.FFmpegError, ValueError):
         return False
 

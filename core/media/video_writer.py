@@ -18,20 +18,25 @@ _AUDIO_BLOCK = 1024  # samples handed to the encoder at a time
 _HD_LINES = 720  # from here on players expect BT.709, below it BT.601
 
 
-def check_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> list[Path]:
-    """Makes sure that a video can be written to `path`, before any work is done.
+def check_output(path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Makes sure that a video can be written to `path`, before any work is done. Leaves nothing behind.
 
-    Creates missing directories and returns them, outermost first. Raises OutputError for a directory, a foreign
-    suffix, a place that cannot be written, and InputError when `path` is one of the `inputs`.
+    Raises OutputError for a directory, a foreign suffix or a place that cannot be written, and InputError when `path`
+    is one of the `inputs`.
     """
     path = Path(path)
+    for source in inputs:
+        if path.exists() and os.path.exists(source) and os.path.samefile(path, source):
+            raise InputError(f"{path}: the output would overwrite an input; choose another name")
+    _remove_folders(_make_place(path))
+
+
+def _make_place(path: Path) -> list[Path]:
+    """Creates the missing directories above `path` and returns them, outermost first. Raises OutputError."""
     if path.suffix.lower() not in _SUFFIXES:
         raise OutputError(f"{path}: cannot write '{path.suffix}' files; name the output .mp4")
     if path.is_dir():
         raise OutputError(f"{path}: is a directory; give the name of the output file, as in {path / 'result.mp4'}")
-    for source in inputs:
-        if path.exists() and os.path.exists(source) and os.path.samefile(path, source):
-            raise InputError(f"{path}: the output would overwrite an input; choose another name")
     created = [folder for folder in reversed(path.parents) if not folder.exists()]
     probe = _temporary(path)
     try:
@@ -66,7 +71,7 @@ class VideoWriter:
         self.path = Path(path)
         self.frames = 0
         self._size = size
-        self._created = check_output(path)
+        self._created = _make_place(self.path)
         self._temporary = _temporary(self.path)
         self._container: av.container.OutputContainer | None = None
         try:
@@ -124,6 +129,7 @@ class VideoWriter:
             container.close()
             self._verify()
             os.replace(self._temporary, self.path)
+            self._created = []
         except OSError as error:
             self.abort()
             raise self._explain(error) from error
@@ -136,9 +142,8 @@ class VideoWriter:
                 container.close()
             except (OSError, ValueError):
                 pass  # the disk is full or the header was never written; the file goes away below
-        if self._temporary.exists():
-            self._temporary.unlink()
-            _remove_folders(self._created)
+        self._temporary.unlink(missing_ok=True)
+        _remove_folders(self._created)
 
     def _verify(self) -> None:
         """A full disk may show only in what is missing from the file."""
@@ -180,7 +185,7 @@ class _AudioTrack:
 
     def finish(self) -> None:
         """Encodes the rest and flushes the encoder."""
-        self.write_until(float("inf") if not len(self._samples) else len(self._samples) / SAMPLE_RATE + 1)
+        self.write_until(len(self._samples) / SAMPLE_RATE + 1)
         self._container.mux(self._stream.encode(None))
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from core.atomic_components.audio2motion import OfflineMotion, OnlineMotion, to_frames
+from core.atomic_components.audio2motion import Audio2Motion, OfflineMotion, OnlineMotion
 from core.atomic_components.condition_handler import Character, ConditionHandler, ConditionParts
 from core.errors import InputError
-from core.motion import MOTION_DIM
+from core.motion import MOTION_DIM, Motion
 from core.options import ConditionOptions, MotionOptions
 
 RELEASED_ONLINE = {"overlap_v2": 70, "fix_kp_cond": 1, "fix_kp_cond_dim": (0, 202)}
@@ -39,7 +39,8 @@ def world(golden):
 
     def build(case, settings):
         who = "vid" if case in ("off_default_237", "on_ov70_240") else "img"
-        character = Character(z[f"{who}_s_kp_cond"], faces[f"{who}_eye_open"], faces[f"{who}_eye_ball"], faces[f"{who}_sc"])
+        eyes = (faces[f"{who}_{part}"] for part in ("eye_open", "eye_ball", "sc"))
+        character = Character(z[f"{who}_s_kp_cond"], *eyes)
         handler = ConditionHandler(character, ConditionOptions(4), ConditionParts())
         settings = dict(settings)
         if settings.get("v_min_max_for_clip") == "array":
@@ -55,19 +56,49 @@ def columns(z, case, rows):
     return rows if z[case].shape[1] == MOTION_DIM else rows[:, z["sub_dims"]]
 
 
-OFFLINE = ["off_default_237", "off_rel_like_237", "off_ov15_smo5_fix2_237", "off_smo1_100", "off_smo4_100", "off_short_5",
-           "off_exact_70", "off_exact_80", "off_exact_81", "off_ov1_90"]
+OFFLINE = [
+    "off_default_237",
+    "off_rel_like_237",
+    "off_ov15_smo5_fix2_237",
+    "off_smo1_100",
+    "off_smo4_100",
+    "off_short_5",
+    "off_exact_70",
+    "off_exact_80",
+    "off_exact_81",
+    "off_ov1_90",
+]
+
+
+def whole(worker, fed, block=1000):
+    """Feeds features in blocks -> the motion of the clip."""
+    out = [motion for start in range(0, len(fed), block) for motion in worker.push(fed[start : start + block])]
+    return Motion(np.concatenate([motion.data for motion in [*out, *worker.finish()]]))
 
 
 @pytest.mark.parametrize("case", OFFLINE)
 def test_offline_matches_the_reference(golden, world, case):
     z, facts = golden("pipeline_audio2motion.npz"), golden("pipeline_audio2motion.json")[case]
     model, handler, character, options = world(case, facts["kw"])
-    motion = OfflineMotion(model, handler, character, options)(features(facts["T"]))
+    motion = whole(OfflineMotion(model, handler, character, options), features(facts["T"]))
     assert len(motion) == facts["frames"] and len(model.carried) == facts["clips"]
     np.testing.assert_allclose(columns(z, case, motion.data), z[case], atol=2e-5)
     np.testing.assert_allclose(np.array(model.carried)[:, z["sub_dims"]], z[f"{case}_kp_cond"], atol=2e-5)
     assert model.starts == list(range(0, facts["T"], 80 - options.overlap_v2))
+
+
+@pytest.mark.parametrize("settings", [{}, {"overlap_v2": 0, "smo_k_d": 1}, {"overlap_v2": 33, "smo_k_d": 9}])
+@pytest.mark.parametrize("block", [1, 7, 100])
+def test_blocks_do_not_change_offline_motion(world, settings, block):
+    at_once = whole(OfflineMotion(*world("off_default_237", settings)), features(237))
+    in_blocks = whole(OfflineMotion(*world("off_default_237", settings)), features(237), block)
+    np.testing.assert_allclose(in_blocks.data, at_once.data, atol=1e-6)
+
+
+def test_offline_motion_comes_out_on_the_way(world):
+    worker = OfflineMotion(*world("off_default_237", {}))
+    early = sum(len(motion) for motion in worker.push(features(237)))
+    assert early >= 237 - 80 - 10
 
 
 def stream(world, case, settings, n, chunk=5, online=True, limit=None):
@@ -139,14 +170,15 @@ def test_bad_overlaps_are_refused(world, overlap):
 
 def test_empty_audio_is_refused(world):
     with pytest.raises(InputError, match="empty"):
-        OfflineMotion(*world("img", {}))(features(0))
+        list(OfflineMotion(*world("img", {})).finish())
 
 
 def test_frames_carry_their_source_index(golden, world, avatar, motion_of):
     facts = golden("pipeline_audio2motion.json")["off_default_237"]
-    motion = OfflineMotion(*world("off_default_237", {}))(features(237))
+    motion = whole(OfflineMotion(*world("off_default_237", {})), features(237))
     video = avatar(motion_of(golden("pipeline_stitch.npz")["src_vid"]))
-    frames = [*to_frames(motion[:100], 0, video), *to_frames(motion[100:], 100, video)]
+    stage = Audio2Motion(OfflineMotion(*world("off_default_237", {})), video)
+    frames = [*stage(features(237)), *stage.finish()]
     assert [f.index for f in frames] == list(range(237))
     assert [f.source for f in frames] == facts["frame_idx"]
     np.testing.assert_array_equal(frames[150].motion.data, motion.data[150:151])

@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.atomic_components.condition_handler import EMOTIONS, Character, ConditionHandler, ConditionParts, parse_emotion
+from core.atomic_components.condition_handler import (
+    EMOTIONS,
+    Character,
+    ConditionHandler,
+    ConditionParts,
+    parse_emotion,
+)
 from core.errors import InputError
 from core.motion import MOTION_DIM
 from core.options import ConditionOptions
@@ -85,7 +91,11 @@ def test_emotions_match_the_reference(golden):
             np.testing.assert_allclose(parse_emotion(form), [expected], atol=1e-7)
 
 
-@pytest.mark.parametrize("value", [8, -1, [], (), 4.0, None, "joyful", "", [4, 8], [[4], []], [[4], 3], True, np.zeros((0, 8)), np.zeros((3, 7))])
+BAD_LABELS = [8, -1, 4.0, None, True, "joyful", ""]
+BAD_LISTS = [[], (), [4, 8], [[4], []], [[4], 3], np.zeros((0, 8)), np.zeros((3, 7))]
+
+
+@pytest.mark.parametrize("value", [*BAD_LABELS, *BAD_LISTS])
 def test_bad_emotions_are_refused(value):
     with pytest.raises(InputError, match="emo"):
         parse_emotion(value)

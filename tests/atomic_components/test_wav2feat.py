@@ -56,7 +56,8 @@ def test_streaming_matches_the_reference(golden, n):
     hubert = FakeHubert()
     rows = np.concatenate(list(Wav2Feat(hubert).stream(ramp(n))))
     assert len(rows) == num_frames(n)
-    np.testing.assert_allclose(rows[:, COLUMNS], golden("pipeline_wav2feat.npz")[f"str_{n}"][: num_frames(n)], atol=2e-5)
+    expected = golden("pipeline_wav2feat.npz")[f"str_{n}"][: num_frames(n)]
+    np.testing.assert_allclose(rows[:, COLUMNS], expected, atol=2e-5)
     facts = golden("pipeline_wav2feat.json")[f"str_{n}"]["chunks"][0]
     assert span(hubert.windows[0]) == facts
 

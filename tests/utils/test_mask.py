@@ -15,7 +15,10 @@ def test_feather_mask_matches_the_reference(golden, name, args):
     np.testing.assert_allclose(feather_mask(*args), golden("pipeline_putback.npz")[name], atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["blend", "strong", "replace", "weak", "custom0.0", "custom0.3", "custom0.7", "custom1.0"])
+CUSTOM = [f"custom{alpha}" for alpha in (0.0, 0.3, 0.7, 1.0)]
+
+
+@pytest.mark.parametrize("name", ["blend", "strong", "replace", "weak", *CUSTOM])
 def test_legacy_modes_match_the_fork(golden, name):
     mode, alpha = (name[:6], float(name[6:])) if name.startswith("custom") else (name, 1.0)
     mask = blend_mask(BlendOptions(mode, alpha, blend_legacy=True))

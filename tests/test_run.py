@@ -1,0 +1,183 @@
+"""The main job on real input: the video is decoded again and looked at with the pack's own face mesh."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from core.errors import StageError
+from core.lite.face_tracker import FaceTracker
+from core.media import SYNTHETIC_TAG, read_audio, read_image
+from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME, num_frames
+from core.packs import EMBEDDED
+from core.sdk import RunResult, StreamSDK
+
+ROOT = Path(__file__).resolve().parent.parent
+PORTRAIT = ROOT / "example" / "portrait.png"
+SPEECH = ROOT / "example" / "speech.wav"
+SENTENCE = ROOT / "example" / "sentence.wav"
+
+
+@pytest.fixture(scope="module")
+def sdk() -> StreamSDK:
+    return StreamSDK()
+
+
+@pytest.fixture(scope="module")
+def tracker() -> FaceTracker:
+    return FaceTracker.load(EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def speech_run(sdk, tmp_path_factory) -> RunResult:
+    return sdk.run(PORTRAIT, SPEECH, tmp_path_factory.mktemp("speech") / "out.mp4")
+
+
+@pytest.fixture(scope="module")
+def sentence_run(sdk, tmp_path_factory) -> RunResult:
+    return sdk.run(ROOT / "tests" / "data" / "grace_hopper.jpg", SENTENCE, tmp_path_factory.mktemp("sentence") / "out.mp4")
+
+
+def frames_of(path: Path) -> np.ndarray:
+    """(n, H, W, 3) uint8 RGB."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def sound_of(path: Path) -> np.ndarray:
+    """Samples of the sound track."""
+    return read_audio(path)
+
+
+def meshes_of(frames: np.ndarray, tracker: FaceTracker) -> np.ndarray:
+    """(n, 478, 3) tracked through the video."""
+    face = tracker.static(frames[0])[0][0]
+    meshes = []
+    for frame in frames:
+        face = tracker.track(frame, face.mesh)
+        assert face is not None
+        meshes.append(face.mesh)
+    return np.stack(meshes)
+
+
+def opening_of(meshes: np.ndarray) -> np.ndarray:
+    """(n,) inner lip gap over mouth width."""
+    gap = np.linalg.norm(meshes[:, 13, :2] - meshes[:, 14, :2], axis=1)
+    return gap / np.linalg.norm(meshes[:, 61, :2] - meshes[:, 291, :2], axis=1)
+
+
+def write_wav(path: Path, samples: np.ndarray) -> Path:
+    import soundfile
+
+    soundfile.write(path, samples, SAMPLE_RATE)
+    return path
+
+
+def test_container_frames_and_sound(speech_run):
+    samples = read_audio(SPEECH)
+    with av.open(str(speech_run.output)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec_context.name, video.pix_fmt, video.average_rate) == ("h264", "yuv420p", 25)
+        assert audio.codec_context.name == "aac"
+        assert container.metadata["comment"] == SYNTHETIC_TAG
+        assert abs(float(video.duration * video.time_base) - len(samples) / SAMPLE_RATE) <= 0.04
+    assert len(frames_of(speech_run.output)) == speech_run.frames == (len(samples) + 639) // 640
+
+
+def test_sound_is_the_recording(speech_run):
+    original, decoded = read_audio(SPEECH), sound_of(speech_run.output)
+    n = min(len(original), len(decoded))
+    assert n >= len(original) - SAMPLES_PER_FRAME
+    assert np.corrcoef(original[:n], decoded[:n])[0, 1] > 0.98  # a shift of one frame would bring it near 0
+
+
+def test_faststart(speech_run):
+    data = speech_run.output.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_corners_are_the_portrait(speech_run):
+    source = read_image(PORTRAIT).astype(float)
+    for frame in frames_of(speech_run.output)[::25].astype(float):
+        for rows in (slice(0, 24), slice(-24, None)):
+            for columns in (slice(0, 24), slice(-24, None)):
+                assert np.abs(frame[rows, columns] - source[rows, columns]).mean() < 6  # codec loss only
+
+
+def test_lips_close_at_labelled_m_b_p(sentence_run, tracker):
+    opening = opening_of(meshes_of(frames_of(sentence_run.output), tracker))
+    phones = json.loads((ROOT / "tests" / "golden" / "sentence_phones.json").read_text())["phones"]
+    open_level = np.percentile(opening, 80)
+    starts = [0.0, *(phone["end"] for phone in phones[:-1])]
+    closures = [
+        opening[max(0, int(25 * start) - 1) : int(np.ceil(25 * phone["end"])) + 1].min()
+        for start, phone in zip(starts, phones)
+        if phone["phone"] in ("m", "b", "p")
+    ]
+    assert len(closures) >= 8
+    assert open_level > 0.08
+    assert np.mean(np.array(closures) < 0.35 * open_level) >= 0.9
+    assert np.median(closures) < 0.2 * open_level
+
+
+def test_speech_opens_the_lips_and_silence_does_not(sdk, tracker, sentence_run, tmp_path):
+    quiet = sdk.run(ROOT / "tests" / "data" / "grace_hopper.jpg", write_wav(tmp_path / "s.wav", np.zeros(6 * SAMPLE_RATE)),
+                    tmp_path / "quiet.mp4")
+    meshes = meshes_of(frames_of(quiet.output), tracker)
+    resting = opening_of(meshes)
+    talking = opening_of(meshes_of(frames_of(sentence_run.output), tracker))
+    assert np.percentile(resting, 95) < 0.03
+    assert np.percentile(talking, 75) > np.percentile(resting, 95) + 0.05
+    nose = meshes[:, 4, :2]
+    assert 0.3 < np.ptp(nose, axis=0).max() < 40, "alive, but at rest"
+    lids = np.linalg.norm(meshes[:, 159, :2] - meshes[:, 145, :2], axis=1)
+    assert lids.min() < 0.5 * np.median(lids), "it blinks"
+
+
+def test_seed_decides(sdk, tmp_path):
+    speech = write_wav(tmp_path / "s.wav", read_audio(SPEECH)[16000:48000])
+    first, again, other = (
+        frames_of(sdk.run(PORTRAIT, speech, tmp_path / f"{name}.mp4", seed=seed).output)
+        for name, seed in (("first", 3), ("again", 3), ("other", 4))
+    )
+    assert np.array_equal(first, again)
+    assert np.abs(first[-1].astype(int) - other[-1]).max() > 20
+
+
+@pytest.mark.parametrize("seconds", [1 / SAMPLE_RATE, 0.2])
+def test_very_short_audio(sdk, tmp_path, seconds):
+    samples = read_audio(SPEECH)[20000 : 20000 + round(seconds * SAMPLE_RATE)]
+    result = sdk.run(PORTRAIT, write_wav(tmp_path / "s.wav", samples), tmp_path / "out.mp4")
+    assert len(frames_of(result.output)) == num_frames(len(samples))
+
+
+def test_progress_reaches_the_end(sdk, tmp_path):
+    calls = []
+    speech = write_wav(tmp_path / "s.wav", read_audio(SPEECH)[:16000])
+    sdk.run(PORTRAIT, speech, tmp_path / "out.mp4", progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(i, 25) for i in range(1, 26)]
+
+
+def test_a_stage_that_dies_ends_the_run(tmp_path):
+    sdk = StreamSDK()
+    decode, calls = sdk.models.decode, []
+
+    def dies(volume):
+        calls.append(time.monotonic())
+        if len(calls) == 20:
+            raise RuntimeError("boom")
+        return decode(volume)
+
+    object.__setattr__(sdk.models, "decode", dies)
+    with pytest.raises(StageError, match="decode_f3d.*boom"):
+        sdk.run(PORTRAIT, SPEECH, tmp_path / "out" / "x.mp4")
+    assert time.monotonic() - calls[-1] < 2
+    assert not (tmp_path / "out").exists()
+    object.__setattr__(sdk.models, "decode", decode)
+    short = write_wav(tmp_path / "s.wav", read_audio(SPEECH)[:6400])
+    assert sdk.run(PORTRAIT, short, tmp_path / "y.mp4").frames == 10  # the same object works for the next job
