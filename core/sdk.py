@@ -80,7 +80,7 @@ class StreamSDK:
         avatar = self.register(source, chosen)
         total = num_frames(len(samples))
         motion, picture = self._motion_stages(avatar, chosen, total), self._picture_stages(avatar, chosen)
-        video = VideoWriter(output, avatar.frames[0].shape[:2], FPS, chosen.writer.crf, audio=samples, tag=chosen.writer.tag)
+        video = VideoWriter(output, avatar.frames[0].shape[:2], FPS, chosen.writer.crf, audio=audio, tag=chosen.writer.tag)
         stages = [*motion, *picture, Writer(video).stage()]
         with Pipeline(stages, on_progress=progress and partial(_report, progress, total)) as pipeline:
             pipeline.put(samples)

@@ -25,6 +25,8 @@ CAVITY = np.array([[64, 25, 25], [32, 11, 12]], np.float32)  # throat at the rim
 SOFT_RATIO = (0.8, 0.5)  # ratio of fine to coarser detail in a sharp and in a much enlarged picture
 FACE_ROOM = 0.15  # of the face's size, around it
 FACE_FADE = 16.0  # pixels
+BALL_DEPTH = 0.35  # centre of the head behind the face oval, in distances of the outer eye corners
+HIDDEN = 0.02  # cosine to the viewer below which a vertex counts as turned away
 LIP_CLEARANCE = 0.05  # mouth widths that skin control points keep from the lips
 
 
@@ -58,7 +60,7 @@ class LiteAppearance:
 
     Attributes:
         crop, mesh: as in LiteFeature, mesh as float64.
-        hair: (17, 3) points beside and above the face that turn with the head.
+        hair: (n, 3) points beside and above the face that turn with the head.
         neck: (3, 2) points below the chin.
         anchors: (n, 2) points of border and background, which never move.
         face_box: (rows, columns) of the part of the crop that is drawn with cubic interpolation.
@@ -102,12 +104,13 @@ class LiteAppearance:
         own = float(_smoothstep((opening - OWN_MOUTH[0]) / (OWN_MOUTH[1] - OWN_MOUTH[0])))
         mask, neck = head_mask(crop, mesh), _neck(mesh)
         unit = float(np.linalg.norm(mesh[regions.EYE_OUTER[0]] - mesh[regions.EYE_OUTER[1]]))
-        clear = _clear_of_lips(mesh, frame.width)
+        facing = faces_viewer(mesh)
+        clear = _control_filter(mesh, frame.width, facing)
         face_box, face_fade = _face_box(mesh)
         return cls(
             crop=crop,
             mesh=mesh,
-            hair=hair_ring(mask, mesh, HAIR_DEPTH * unit),
+            hair=hair_ring(mask, mesh, HAIR_DEPTH * unit)[facing[list(regions.UPPER_HALF_OVAL)]],
             neck=neck,
             anchors=np.concatenate([_border(), still_points(crop, mask, mesh, neck)]),
             face_box=face_box,
@@ -184,23 +187,34 @@ def _mouth_layers(
     return (jaw, skull) if has_lower else (drawn, jaw, skull)
 
 
-def _clear_of_lips(mesh: np.ndarray, width: float) -> Callable[[tuple[int, ...]], np.ndarray]:
-    """Filter for control vertices: skin must lie outside the lips.
+def faces_viewer(mesh: np.ndarray) -> np.ndarray:
+    """(478,) bool: vertices on the side of the head that the picture shows, taking the head for a ball."""
+    across = mesh[regions.EYE_OUTER[1]] - mesh[regions.EYE_OUTER[0]]
+    down = mesh[regions.CHIN] - mesh[list(regions.EYE_OUTER)].mean(axis=0)
+    back = np.cross(across, down)
+    back /= max(float(np.linalg.norm(back)), 1e-6)
+    centre = mesh[list(regions.FACE_OVAL)].mean(axis=0) + BALL_DEPTH * np.linalg.norm(across) * back
+    outwards = mesh - centre
+    return -outwards[:, 2] > HIDDEN * np.linalg.norm(outwards, axis=1)
 
-    The lips of the mesh are refined and the chin is not: in a shout they overlap, and the warp would fold.
+
+def _control_filter(
+    mesh: np.ndarray, width: float, facing: np.ndarray
+) -> Callable[[tuple[int, ...]], np.ndarray]:
+    """Filter for control vertices: lips, and skin that faces the viewer and lies outside the lips.
+
+    The lips of the mesh are refined and the chin is not: in a shout they overlap, and the warp would fold. So it would
+    where the far cheek of a turned head lies behind the near one.
     """
     ring = (61, *regions.UPPER_OUTER, 291, *regions.LOWER_OUTER[::-1])
     outline = mesh[list(ring), :2].astype(np.float32)[:, None]
     lips = set(regions.ALL_LIPS)
 
-    def clear(vertices: tuple[int, ...]) -> np.ndarray:
-        outside = [
-            v in lips or cv2.pointPolygonTest(outline, mesh[v, :2].tolist(), True) < -LIP_CLEARANCE * width
-            for v in vertices
-        ]
-        return np.array(vertices)[outside]
+    def keep(v: int) -> bool:
+        outside = cv2.pointPolygonTest(outline, mesh[v, :2].tolist(), True) < -LIP_CLEARANCE * width
+        return v in lips or v in regions.UPPER_LIDS or bool(outside and facing[v])
 
-    return clear
+    return lambda vertices: np.array([v for v in vertices if keep(v)])
 
 
 def _face_box(mesh: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:

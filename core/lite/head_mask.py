@@ -14,7 +14,7 @@ HEAD_ROOM = 1.2  # scale of the face oval that still points stay out of
 HAIR_RANGE = (1.08, 1.6)  # scale of the face oval at which the hair ring may lie
 HAIR_STEPS = 14
 TOLERANCE = 26.0  # Lab distance (8-bit) to the nearest colour of the picture's border: background
-LATTICE = 11  # still points per side tried
+LATTICE = 9  # still points per side tried
 CLEARANCE = 26.0  # crop pixels that still points keep from head and neck
 
 

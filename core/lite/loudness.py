@@ -20,7 +20,7 @@ class Loudness:
 
     def __init__(self, level: float | None = None):
         self._power = (TARGET if level is None else level) ** 2
-        self._count = 10 if level is None else MEMORY // 2
+        self._count = 1 if level is None else MEMORY // 2
         self._peak = 0.0 if level is None else self._power
         self._gain = self._target()
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.lite import mesh_regions as regions
-from core.lite import rbf
 from core.lite.appearance import LiteAppearance
 from core.lite.pose import HeadPose
+from core.lite.rbf import Interpolant
 
-GRID = 28  # nodes per side of the local flow grids
+GRID = 24  # nodes per side of the local flow grids
+EDGE_POINTS = 5  # still points per side of the region
 BORDER = 0.38  # mouth widths around the outer lips
 TEETH_DEPTH = 0.06  # mouth widths behind the lips
 SEAL = 0.02  # openings well below this count as closed, mouth widths
@@ -57,8 +58,8 @@ class MouthWarp:
     jaw: np.ndarray
 
 
-def warp_mouth(app: LiteAppearance, pose: HeadPose, driven: np.ndarray) -> MouthWarp:
-    """Geometry of the mouth in a driven mesh (478, 3) in crop pixels."""
+def warp_mouth(app: LiteAppearance, pose: HeadPose, driven: np.ndarray, base: Interpolant) -> MouthWarp:
+    """Geometry of the mouth in a driven mesh (478, 3) in crop pixels; `base` is the whole crop's displacement."""
     source, driven = app.mesh[:, :2].copy(), driven[:, :2].copy()
     width = app.mouth.width * pose.scale
     opening, source_opening = _seal_lips(app, source, driven, pose.scale, width)
@@ -67,7 +68,11 @@ def warp_mouth(app: LiteAppearance, pose: HeadPose, driven: np.ndarray) -> Mouth
     outer = driven[list(regions.OUTER_LIPS)]
     low, high = outer.min(axis=0) - BORDER * width, outer.max(axis=0) + BORDER * width
     nodes = _grid(low, high)
-    flows = [_layer_flow(source, driven, ring, nodes) for ring in (app.upper_layer, app.lower_layer)]
+    below = base(nodes)
+    flows = [
+        np.ascontiguousarray((below + _correction(source, driven, ring, base, low, high)(nodes)).T).reshape(2, GRID, GRID)
+        for ring in (app.upper_layer, app.lower_layer)
+    ]
     origin, axis, half, curves = _curves(driven)
     skull, jaw = _interior_affines(app, pose, source, driven)
     jaw[:, 2] += TEETH_DROP * closing * width * _normal(driven)
@@ -119,10 +124,17 @@ def _grid(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
 
 
-def _layer_flow(source: np.ndarray, driven: np.ndarray, ring: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+def _correction(
+    source: np.ndarray, driven: np.ndarray, ring: np.ndarray, base: Interpolant, low: np.ndarray, high: np.ndarray
+) -> Interpolant:
+    """What a lip layer adds to the whole crop's displacement: nothing at the edge of the region."""
+    t = np.linspace(0, 1, EDGE_POINTS + 1)[:-1]
+    zero, one = np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS)
+    edge = np.concatenate([np.stack(side, 1) for side in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))])
     points = driven[ring]
-    flow = rbf.evaluate(nodes, points, rbf.fit(points, source[ring] - points))
-    return np.ascontiguousarray(flow.T).reshape(2, GRID, GRID)
+    values = source[ring] - points - base(points)
+    all_points = np.concatenate([points, low + edge * (high - low)])
+    return Interpolant.fit(all_points, np.concatenate([values, np.zeros((len(edge), 2))]))
 
 
 def _curves(driven: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:

@@ -12,7 +12,7 @@ from core.lite.teeth import Layer
 
 FEATHER = 12.0  # pixels at the edge of the region
 EDGE, SOFT_EDGE = 1.4, 2.6  # pixels, softness of the lip contours; more in soft portraits
-LIP_SHADE = (0.62, 0.040, 0.40, 0.035)  # shadow strength and reach (mouth widths) of the upper, then of the lower lip
+LIP_SHADE = (0.55, 0.035, 0.34, 0.032)  # shadow strength and reach (mouth widths) of the upper, then of the lower lip
 LATE = (0.07, 0.22)  # openings beyond the portrait's at which tongue and lower teeth begin to show, and fully show
 LINE_SHADE, LINE_WIDTH = 0.32, 0.014  # line between lips that were open in the portrait; width in mouth widths
 

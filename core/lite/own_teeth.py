@@ -7,7 +7,8 @@ import numpy as np
 
 from core.lite.teeth import GUM, Layer, Tone
 
-MARGIN = 0.16  # mouth widths kept around the opening
+MARGIN = 0.24  # mouth widths kept around the opening
+TOOTH_LENGTH = 0.17  # of the upper teeth, mouth widths
 RIM = 0.86  # depth from which the opening hugs the lower lip when it shows no lower teeth
 RIM_PIXELS = 3.0  # at least so much of it
 SPLIT_CONTRAST = 22.0  # grey levels that lower teeth or tongue must stand out from the dark gap above them
@@ -38,12 +39,14 @@ def cut_mouth(
     filled = cv2.inpaint(patch, (1 - inside), 3, cv2.INPAINT_TELEA).astype(np.float32)
     distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
     above = depth < 0.5
-    to_gum = np.where(above, _ramp(distance / width, 0.02, 0.09), 0)[..., None]
-    filled += to_gum * (tone(GUM) * 0.8 - filled)
-    around = np.where(above, 1 - _ramp(distance / width, 0.11, 0.15), 1 - _ramp(distance, 2.5, 5.0))
+    around = np.where(above, 1 - _ramp(distance / width, MARGIN - 0.06, MARGIN - 0.02), 1 - _ramp(distance, 2.5, 5.0))
     found = _split(filled, depth, inside)
     height = float(np.linalg.norm(lower - upper, axis=1).max())
     split = min(RIM, 1 - RIM_PIXELS / max(height, 2 * RIM_PIXELS)) if found is None else found
+    seen = (1.0 if found is None else 0.5 * found) * height / width  # of the upper teeth
+    hidden = float(np.clip(TOOTH_LENGTH - seen, 0.03, 0.12))
+    to_gum = np.where(above, _ramp(distance / width, hidden, hidden + 0.05), 0)[..., None]
+    filled += to_gum * (tone(GUM) * 0.8 - filled)
     skull = around * (1 - _ramp(depth, split, split + 0.1))
     jaw = around * _ramp(depth, split - 0.1, split)
     origin = (int(low[0]), int(low[1]))

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 SMOOTHING = 0.5
 
 
-def fit(points: np.ndarray, values: np.ndarray, smoothing: float = SMOOTHING) -> np.ndarray:
-    """Weights of an interpolant through `values` at `points`.
+@dataclass(frozen=True)
+class Interpolant:
+    """A smooth function of the plane: `points` (n, 2), `weights` (n + 1, k) float32, the last row a constant."""
 
-    Args:
-        points: (n, 2) pixels.
-        values: (n, k) displacements.
-        smoothing: pulls the interpolant off exact reproduction, so that points that almost coincide do no harm.
+    points: np.ndarray
+    weights: np.ndarray
 
-    Returns:
-        (n + 1, k) float64: n kernel weights and the constant.
-    """
-    n = len(points)
-    system = np.ones((n + 1, n + 1))
-    system[:n, :n] = _distances(points, points)
-    system[range(n), range(n)] = -smoothing
-    system[n, n] = 0
-    return np.linalg.solve(system, np.concatenate([values, np.zeros((1, values.shape[1]))]))
+    @classmethod
+    def fit(cls, points: np.ndarray, values: np.ndarray, smoothing: float = SMOOTHING) -> Interpolant:
+        """Interpolate values (n, k) at points (n, 2) pixels.
 
+        `smoothing` pulls it off exact reproduction, so that points that almost coincide do no harm.
+        """
+        n = len(points)
+        system = np.ones((n + 1, n + 1))
+        system[:n, :n] = _distances(points, points)
+        system[range(n), range(n)] = -smoothing
+        system[n, n] = 0
+        weights = np.linalg.solve(system, np.concatenate([values, np.zeros((1, values.shape[1]))]))
+        return cls(points, weights.astype(np.float32))
 
-def evaluate(queries: np.ndarray, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The interpolant of `fit` at (m, 2) positions: (m, k) float32."""
-    weights = weights.astype(np.float32)
-    return _distances(queries, points) @ weights[:-1] + weights[-1]
+    def __call__(self, queries: np.ndarray) -> np.ndarray:
+        """Values (m, k) float32 at positions (m, 2)."""
+        return _distances(queries, self.points) @ self.weights[:-1] + self.weights[-1]
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

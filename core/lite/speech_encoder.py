@@ -8,6 +8,7 @@ Whisper's absolute positions make half the variance of its features; the pack's 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from os import PathLike
 
 import numpy as np
@@ -16,7 +17,7 @@ from core.backends.onnx import load_session
 from core.errors import InputError
 from core.lite.loudness import Loudness, speech_level
 from core.lite.mel import CONTEXT, HOP, log10_mel, whisper_scale
-from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME as FRAME, num_frames
+from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME as FRAME
 
 MELS = FRAME // HOP
 WIDTH = 384
@@ -44,18 +45,17 @@ class SpeechEncoder:
         log(rms + 1e-4) of its 640 samples after the loudness gain. Raises InputError for empty, non-finite or
         multi-channel audio.
         """
+        return np.concatenate(list(self.blocks(audio)))
+
+    def blocks(self, audio: np.ndarray) -> Iterator[np.ndarray]:
+        """What `encode` gives, in blocks of at most OFFLINE_STEP frames, so that memory does not grow with the length."""
         audio = _checked(audio)
         if not len(audio):
             raise InputError("the audio is empty; give a recording with at least one sample")
         stream = self.stream(OFFLINE_STEP, speech_level(audio[:PRESCAN]))
-        features = np.empty((num_frames(len(audio)), DIM), np.float32)
-        filled = 0
-        for start in range(0, len(audio) + 1, FRAME * OFFLINE_STEP):
-            piece = stream.push(audio[start : start + FRAME * OFFLINE_STEP])
-            features[filled : filled + len(piece)] = piece
-            filled += len(piece)
-        features[filled:] = stream.finish()
-        return features
+        for start in range(0, len(audio), FRAME * OFFLINE_STEP):
+            yield stream.push(audio[start : start + FRAME * OFFLINE_STEP])
+        yield stream.finish()
 
     def stream(self, step: int = ONLINE_STEP, level: float | None = None) -> SpeechStream:
         """An incremental encoder that yields `step` frames at a time, `level` as in Loudness."""

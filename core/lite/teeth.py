@@ -12,7 +12,7 @@ import numpy as np
 
 SUPERSAMPLE = 3
 TOOTH = np.array([226, 216, 200], np.float32)
-GUM = np.array([150, 82, 80], np.float32)
+GUM = np.array([172, 98, 94], np.float32)
 TONGUE = np.array([150, 74, 72], np.float32)
 CAVITY_EDGE = np.array([58, 22, 22], np.float32)
 CAVITY_DEEP = np.array([22, 7, 8], np.float32)
@@ -109,7 +109,7 @@ def draw_upper(frame: MouthFrame, tone: Tone, softness: float) -> Layer:
     """Upper teeth with gums above, for a mouth that is closed in the portrait."""
     (xs, ys), origin, shape = _canvas(frame, 0.62, 0.42)
     u, v = frame.local(xs, ys)
-    top, height = -0.095, 0.145
+    top, height = -0.135, 0.185
     rgb, coverage = _teeth(u, (v - top) / height, UPPER_EDGES, UPPER_LENGTH)
     side = np.clip(1 - 0.75 * (np.abs(u) / 0.43) ** 2, 0, 1)
     rgb *= (side * np.clip(0.80 + 0.25 * (v - top) / height, 0, 1.02))[..., None]

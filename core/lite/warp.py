@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.lite import mesh_regions as regions
-from core.lite import rbf
 from core.lite.appearance import LiteAppearance, LiteFeature
 from core.lite.lids import EYES, closures
 from core.lite.mouth import MouthWarp, warp_mouth
 from core.lite.motion_space import CROP_SIZE, EYE_SLOTS, LID_PAIRS, NUM_KEYPOINTS, NUM_VERTICES
 from core.lite.pose import HeadPose, split_motion, to_pixels
+from core.lite.rbf import Interpolant
 
 GRID = 36  # nodes per side of the whole-crop flow grid
 NECK_FOLLOW = 0.35  # share of the chin's rigid motion
@@ -54,27 +54,28 @@ class LiteWarp:
         rigid = pose(app.mesh)
         driven = rigid + self._dense @ residual
         lids = closures(to_pixels(x_s[0]), residual @ pose.rotation.T / pose.scale, LID_PAIRS)
-        return Deformation(app, self._flow(app, pose, rigid, driven), warp_mouth(app, pose, driven), lids)
+        base = _whole_crop(app, pose, rigid, driven)
+        flow = np.ascontiguousarray(base(self._nodes).T).reshape(2, GRID, GRID)
+        return Deformation(app, flow, warp_mouth(app, pose, driven, base), lids)
 
     def __call__(self, feature: LiteFeature, x_s: np.ndarray, x_d: np.ndarray) -> Deformation:
+        """Same as `warp`."""
         return self.warp(feature, x_s, x_d)
 
-    def _flow(self, app: LiteAppearance, pose: HeadPose, rigid: np.ndarray, driven: np.ndarray) -> np.ndarray:
-        face, lids = app.face_control, list(regions.UPPER_LIDS)
-        target = driven[:, :2].copy()
-        target[lids] = rigid[lids, :2]
-        hair = app.hair[:, :2]
-        room = np.minimum(hair, CROP_SIZE - 1 - hair).min(axis=1, keepdims=True)
-        hair_shift = np.clip(room / HAIR_FADE, 0, 1) * (pose(app.hair)[:, :2] - hair)
-        chin_shift = rigid[regions.CHIN, :2] - app.mesh[regions.CHIN, :2]
-        source = np.concatenate([app.mesh[face, :2], hair, app.neck, app.anchors])
-        shift = np.zeros_like(source)
-        shift[: len(face)] = target[face] - app.mesh[face, :2]
-        shift[len(face) : len(face) + len(hair)] = hair_shift
-        shift[len(face) + len(hair) :][: len(app.neck)] = NECK_FOLLOW * chin_shift
-        points = source + shift
-        flow = rbf.evaluate(self._nodes, points, rbf.fit(points, -shift))
-        return np.ascontiguousarray(flow.T).reshape(2, GRID, GRID)
+
+def _whole_crop(app: LiteAppearance, pose: HeadPose, rigid: np.ndarray, driven: np.ndarray) -> Interpolant:
+    """Backward displacement of the whole crop from the rigidly moved and the fully driven mesh, both (478, 3)."""
+    face, lids = app.face_control, list(regions.UPPER_LIDS)
+    target = driven[:, :2].copy()
+    target[lids] = rigid[lids, :2]
+    hair = app.hair[:, :2]
+    room = np.minimum(hair, CROP_SIZE - 1 - hair).min(axis=1, keepdims=True)
+    hair_shift = np.clip(room / HAIR_FADE, 0, 1) * (pose(app.hair)[:, :2] - hair)
+    chin_shift = rigid[regions.CHIN, :2] - app.mesh[regions.CHIN, :2]
+    neck_shift = np.repeat(NECK_FOLLOW * chin_shift[None], len(app.neck), axis=0)
+    source = np.concatenate([app.mesh[face, :2], hair, app.neck, app.anchors])
+    shift = np.concatenate([target[face] - app.mesh[face, :2], hair_shift, neck_shift, np.zeros_like(app.anchors)])
+    return Interpolant.fit(source + shift, -shift)
 
 
 def _local_lids(dense: np.ndarray) -> np.ndarray:

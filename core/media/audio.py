@@ -1,7 +1,7 @@
 """Reading sound. Spec section 1: 16 kHz mono float32 in [-1, 1], no normalisation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,25 +25,40 @@ def read_audio(path: str | Path) -> np.ndarray:
     """
     path = check_readable(path, "audio")
     rate, blocks = open_audio(path)
-    resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
     samples = bytearray()
-    total = 0
-    for block in blocks:
-        total += len(block)
-        samples += resampler.resample_chunk(block.mean(axis=1)).tobytes()
-    if not total:
-        raise InputError(f"{path}: the audio file holds no sound")
-    samples += resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
-    length = 4 * math.ceil(total * SAMPLE_RATE / rate)
-    samples += bytes(max(0, length - len(samples)))
-    del samples[length:]
+    for block in resampled((block.mean(axis=1, keepdims=True) for block in blocks), rate, SAMPLE_RATE):
+        samples += block.tobytes()
     return np.frombuffer(samples, np.float32)
+
+
+def resampled(blocks: Iterable[np.ndarray], rate: int, target: int) -> Iterator[np.ndarray]:
+    """(n, channels) float32 blocks of one sound at `rate` -> blocks at `target` Hz, which last as long.
+
+    In all ceil(samples * target / rate) samples per channel; the blocks pass untouched when the rates are equal.
+    """
+    if rate == target:
+        yield from blocks
+        return
+    resampler = None
+    taken = given = channels = 0
+    for block in blocks:
+        if resampler is None:
+            channels = block.shape[1]
+            resampler = soxr.ResampleStream(rate, target, channels, dtype="float32")
+        part = resampler.resample_chunk(block)
+        taken, given = taken + len(block), given + len(part)
+        yield part
+    if resampler is not None:
+        rest = resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+        missing = max(0, math.ceil(taken * target / rate) - given)
+        yield np.pad(rest[:missing], ((0, missing - len(rest[:missing])), (0, 0)))
 
 
 def open_audio(path: Path) -> tuple[int, Iterator[np.ndarray]]:
     """Sample rate, and an iterator over the sound as (n, channels) float32 blocks.
 
-    libsndfile first, ffmpeg for what it does not know. Raises InputError, also while iterating.
+    libsndfile first, ffmpeg for what it does not know. Raises InputError, also while iterating: for damage,
+    samples that are not numbers and a file without any.
     """
     raw = open(path, "rb")
     try:
@@ -86,7 +101,11 @@ def _ffmpeg_blocks(container: av.container.InputContainer, path: Path) -> Iterat
 
 
 def _checked(blocks: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+    found = False
     for block in blocks:
         if not np.isfinite(block).all():
             raise InputError(f"{path}: the audio holds NaN or infinite samples; export it again")
+        found = found or len(block) > 0
         yield block
+    if not found:
+        raise InputError(f"{path}: the audio file holds no sound")

@@ -10,11 +10,10 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from core.errors import InputError, OutputError
-from core.media.audio import SAMPLE_RATE
+from core.media.audio_track import AudioTrack
 
 SYNTHETIC_TAG = "Synthetic video made with ditto-talkinghead (AI-generated)"
 _SUFFIXES = (".mp4", ".m4v", ".mov", "")
-_AUDIO_BLOCK = 1024  # samples handed to the encoder at a time
 _HD_LINES = 720  # from here on players expect BT.709, below it BT.601
 
 
@@ -53,9 +52,11 @@ class VideoWriter:
     """H.264 (yuv420p) and AAC in an mp4 that can be played while it loads.
 
     Frames stream into a temporary file beside `path`, each with the sound up to its time, so memory stays flat;
-    close() renames it. size: (height, width) of the frames. audio: (n,) float32 at 16 kHz, or None. Sizes that are
-    odd are filled up by repeating the last row or column. tag: say in the metadata that the video is synthetic.
-    All errors of the disk come out as OutputError, after the leftovers have been removed.
+    close() renames it. size: (height, width) of the frames. audio: the sound file that is heard in the video, whole
+    and with its own rate and channels where AAC allows (see AudioTrack), or None. Sizes that are odd are filled up by
+    repeating the last row or column. tag: say in the metadata that the video is synthetic.
+    All errors of the disk come out as OutputError, after the leftovers have been removed. A sound file that cannot be
+    read is an InputError.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class VideoWriter:
         fps: int = 25,
         crf: int = 18,
         preset: str = "veryfast",
-        audio: np.ndarray | None = None,
+        audio: str | Path | None = None,
         tag: bool = True,
     ):
         self.path = Path(path)
@@ -79,7 +80,7 @@ class VideoWriter:
             if tag:
                 self._container.metadata["comment"] = SYNTHETIC_TAG
             self._video = _add_video(self._container, size, fps, crf, preset)
-            self._audio = None if audio is None else _AudioTrack(self._container, audio)
+            self._audio = None if audio is None else AudioTrack(self._container, audio)
         except OSError as error:
             self.abort()
             raise self._explain(error) from error
@@ -158,35 +159,6 @@ class VideoWriter:
 
     def _explain(self, error: OSError) -> OutputError:
         return OutputError(f"{self.path}: cannot write the video ({error.strerror or error})")
-
-
-class _AudioTrack:
-    """The AAC stream, fed from one array."""
-
-    def __init__(self, container: av.container.OutputContainer, samples: np.ndarray):
-        if samples.ndim != 1 or samples.dtype != np.float32:
-            raise ValueError(f"audio is {samples.shape} {samples.dtype}, expected (n,) float32 at {SAMPLE_RATE} Hz")
-        self._container = container
-        self._samples = samples
-        self._stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        self._stream.bit_rate = 64_000
-        self._done = 0
-
-    def write_until(self, seconds: float) -> None:
-        """Encodes the sound up to a time from the start."""
-        end = min(int(seconds * SAMPLE_RATE), len(self._samples))
-        while self._done + _AUDIO_BLOCK <= end or self._done < end == len(self._samples):
-            block = self._samples[self._done : self._done + _AUDIO_BLOCK]
-            frame = av.AudioFrame.from_ndarray(block[None], format="fltp", layout="mono")
-            frame.sample_rate = SAMPLE_RATE
-            frame.pts = self._done
-            self._container.mux(self._stream.encode(frame))
-            self._done += len(block)
-
-    def finish(self) -> None:
-        """Encodes the rest and flushes the encoder."""
-        self.write_until(len(self._samples) / SAMPLE_RATE + 1)
-        self._container.mux(self._stream.encode(None))
 
 
 def _add_video(

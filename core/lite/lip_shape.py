@@ -1,0 +1,93 @@
+"""From predicted lips and heard events to lips that close when they must (spec lite.md sections 3 and 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.lite.motion_space import LIP_SLOTS, LOWER_LIP, UPPER_LIP
+
+MAX_OPENING = 0.28  # largest gap between the lips in canonical units, about half a mouth width
+CLOSURE_RANGE = (0.25, 0.6)  # probabilities between which a closure goes from none to sealed
+LIP_TEETH_SHARE = 0.7  # part of the gap that an f or v takes away
+SPEECH_RANGE = (0.25, 0.6)
+QUIET_RANGE = (-6.5, -5.0)  # log energy of a frame between which the mouth comes alive
+GATE_REACH = 2  # frames by which the mouth may move before and after the sound
+GATE_SIGMA = 1.2
+
+# Emotion offsets (label: slot -> x, y) in canonical units; spec pipeline.md 8.2 has the order. Neutral is zero.
+CORNERS, SIDES_UP, SIDES_DOWN = (19, 20), (3, 4), (9, 10)
+EMOTIONS = {
+    0: {19: (0.012, 0.008), 20: (-0.012, 0.008), 14: (0, 0.008), 17: (0, -0.008)},
+    1: {3: (0, -0.014), 4: (0, -0.014), 14: (0, -0.012), 19: (0, 0.008), 20: (0, 0.008)},
+    2: {19: (-0.014, 0.01), 20: (0.014, 0.01), 9: (-0.006, 0.006), 10: (0.006, 0.006)},
+    3: {19: (-0.026, -0.03), 20: (0.026, -0.03), 3: (-0.01, -0.008), 4: (0.01, -0.008), 9: (-0.01, -0.01), 10: (0.01, -0.01)},
+    5: {19: (0.004, 0.026), 20: (-0.004, 0.026), 9: (0, 0.006), 10: (0, 0.006), 17: (0, -0.006)},
+    7: {20: (0.008, -0.02), 4: (0, -0.006), 10: (0, -0.006)},
+}
+SURPRISE, SURPRISE_OPENING = 6, 0.03
+EMOTION_FLOOR = 0.01  # a label's weight in a row that names another one
+
+
+def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below `low`, 1 above `high`, smooth between."""
+    x = np.clip((x - low) / (high - low), 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def speech_gate(speech: np.ndarray, energy: np.ndarray) -> np.ndarray:
+    """(n,) in 0..1: how far the mouth follows the model; exactly 0 in silence and noise.
+
+    Args:
+        speech: (n,) probability of speech.
+        energy: (n,) log energy of the frame.
+    """
+    gate = smoothstep(speech, *SPEECH_RANGE) * smoothstep(energy, *QUIET_RANGE)
+    reach = np.pad(gate, GATE_REACH, mode="edge")
+    gate = np.max([reach[i : i + len(gate)] for i in range(2 * GATE_REACH + 1)], axis=0)
+    return smooth_frames(gate[:, None], GATE_SIGMA)[:, 0]
+
+
+def smooth_frames(x: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian of `sigma` frames, cut at three of them, over the rows of (n, k); the ends are repeated."""
+    reach = int(np.ceil(3 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    padded = np.pad(x, ((reach, reach), (0, 0)), mode="edge")
+    return sum(weight * padded[i : i + len(x)] for i, weight in enumerate(kernel / kernel.sum()))
+
+
+def shape_lips(
+    exp: np.ndarray, closed: np.ndarray, lip_teeth: np.ndarray, gate: np.ndarray, emotion: np.ndarray, mode: np.ndarray
+) -> np.ndarray:
+    """Lips as they are to be shown: gated, bounded, sealed where a closure is heard.
+
+    Args:
+        exp: (n, 21, 3) absolute canonical expression from the model (0 = lips closed).
+        closed, lip_teeth: (n,) probability of b p m, and of f v.
+        gate: (n,) from `speech_gate`.
+        emotion: (n, 8) weights.
+        mode: (21, 3) displacement per mouth width of opening.
+
+    Returns:
+        (n, 21, 3) float32, zero outside the lip slots.
+    """
+    mode = mode / (mode[LOWER_LIP, 1] - mode[UPPER_LIP, 1])
+    weight = np.maximum(emotion - EMOTION_FLOOR, 0)
+    out = exp * gate[:, None, None]
+    gap = out[:, LOWER_LIP, 1] - out[:, UPPER_LIP, 1]
+    wanted = np.maximum(gap, 0) + SURPRISE_OPENING * weight[:, SURPRISE]
+    wanted *= 1 - LIP_TEETH_SHARE * gate * smoothstep(lip_teeth, *CLOSURE_RANGE)
+    wanted *= 1 - smoothstep(closed, *CLOSURE_RANGE)
+    wanted = MAX_OPENING * np.tanh(wanted / MAX_OPENING)
+    out = out + (wanted - gap)[:, None, None] * mode + np.einsum("ne,ekc->nkc", weight, emotion_basis())
+    keep = np.zeros((out.shape[1], 1))
+    keep[list(LIP_SLOTS)] = 1
+    return (out * keep).astype(np.float32)
+
+
+def emotion_basis() -> np.ndarray:
+    """(8, 21, 3) canonical offsets of each emotion label."""
+    basis = np.zeros((8, 21, 3))
+    for label, slots in EMOTIONS.items():
+        for slot, offset in slots.items():
+            basis[label, slot, :2] = offset
+    return basis
