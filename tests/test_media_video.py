@@ -12,6 +12,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import soundfile
 
 from core.errors import InputError, OutputError
 from core.media import SYNTHETIC_TAG, VideoReader, VideoWriter, check_output, is_image, is_video, read_audio
@@ -30,6 +31,15 @@ def frame(index: int, height: int = 96, width: int = 128) -> np.ndarray:
 def speech(frames: int) -> np.ndarray:
     time = np.arange(640 * frames - 200) / 16000
     return (0.3 * np.sin(2 * np.pi * 300 * time) * np.sin(2 * np.pi * 2 * time)).astype(np.float32)
+
+
+def wav(folder, samples, rate=16000):
+    """The samples, (n,) or (n, channels), as a sound file in a folder beside the tested one."""
+    place = folder.parent / f"{folder.name}-sound"
+    place.mkdir(exist_ok=True)
+    path = place / f"{len(os.listdir(place))}.wav"
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    return path
 
 
 def write(path, frames=30, size=(96, 128), **options):
@@ -51,7 +61,7 @@ def boxes(path) -> list[str]:
 
 def test_frames_sound_and_container(tmp_path):
     audio = speech(30)
-    path = write(tmp_path / "out.mp4", audio=audio)
+    path = write(tmp_path / "out.mp4", audio=wav(tmp_path, audio))
     with av.open(str(path)) as container:
         video, sound = container.streams.video[0], container.streams.audio[0]
         assert (video.codec_context.name, video.pix_fmt, sound.codec_context.name) == ("h264", "yuv420p", "aac")
@@ -97,12 +107,12 @@ def test_odd_sizes_are_filled_up(tmp_path):
 
 def test_sound_longer_and_shorter_than_the_picture(tmp_path):
     for frames, audio in ((5, speech(30)), (30, speech(5)), (1, np.zeros(5, np.float32))):
-        path = write(tmp_path / "out.mp4", frames, audio=audio)
+        path = write(tmp_path / "out.mp4", frames, audio=wav(tmp_path, audio))
         assert abs(len(read_audio(path)) - len(audio)) <= 1024
 
 
 def test_sound_is_interleaved_with_the_picture(tmp_path):
-    path = write(tmp_path / "out.mp4", 250, audio=speech(250))
+    path = write(tmp_path / "out.mp4", 250, audio=wav(tmp_path, speech(250)))
     with av.open(str(path)) as container:
         places = {"video": [], "audio": []}
         for packet in container.demux():
@@ -131,7 +141,7 @@ def test_an_existing_file_is_replaced_only_at_the_end(tmp_path):
 
 
 def test_abort_removes_everything_that_was_made(tmp_path):
-    writer = VideoWriter(tmp_path / "new" / "deep" / "out.mp4", (96, 128), audio=speech(9))
+    writer = VideoWriter(tmp_path / "new" / "deep" / "out.mp4", (96, 128), audio=wav(tmp_path, speech(9)))
     writer.write(frame(0))
     writer.abort()
     writer.abort()
@@ -142,7 +152,7 @@ def test_abort_removes_everything_that_was_made(tmp_path):
 
 def test_no_frames_is_an_error(tmp_path):
     with pytest.raises(OutputError, match="no frames"):
-        VideoWriter(tmp_path / "out.mp4", (96, 128), audio=speech(3)).close()
+        VideoWriter(tmp_path / "out.mp4", (96, 128), audio=wav(tmp_path, speech(3))).close()
     assert os.listdir(tmp_path) == []
 
 
@@ -152,8 +162,8 @@ def test_wrong_frames_and_audio_are_refused(tmp_path):
         with pytest.raises(ValueError):
             writer.write(wrong)
     writer.abort()
-    with pytest.raises(ValueError, match="audio"):
-        VideoWriter(tmp_path / "out.mp4", (96, 128), audio=np.zeros((5, 2)))
+    with pytest.raises(InputError, match="no such audio file"):
+        VideoWriter(tmp_path / "out.mp4", (96, 128), audio=tmp_path / "none.wav")
     assert os.listdir(tmp_path) == []
 
 
@@ -188,7 +198,7 @@ DISK_FULL = textwrap.dedent("""
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
     rng = np.random.default_rng(0)
     try:
-        writer = VideoWriter(sys.argv[1], (96, 128), audio=np.zeros(16000, np.float32))
+        writer = VideoWriter(sys.argv[1], (96, 128), audio=sys.argv[3])
         for _ in range(60):
             writer.write(rng.integers(0, 255, (96, 128, 3), np.uint8))
         writer.close()
@@ -198,19 +208,20 @@ DISK_FULL = textwrap.dedent("""
 """)
 
 
-def run_with_file_limit(path, limit: int) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", DISK_FULL, str(path), str(limit)]
+def run_with_file_limit(path, limit: int, sound) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", DISK_FULL, str(path), str(limit), str(sound)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def test_a_full_disk_ends_in_one_line_and_nothing_left(tmp_path):
     """A limit on the size of files stands for the full disk: writes fail at the start, half way and at the very end."""
     whole = tmp_path / "whole.mp4"
-    assert run_with_file_limit(whole, 1 << 30).returncode == 0
+    sound = wav(tmp_path, np.zeros(16000))
+    assert run_with_file_limit(whole, 1 << 30, sound).returncode == 0
     size = whole.stat().st_size
     whole.unlink()
     for limit in (10, size // 3, size - 3000, size - 10):
-        done = run_with_file_limit(tmp_path / "deep" / "out.mp4", limit)
+        done = run_with_file_limit(tmp_path / "deep" / "out.mp4", limit, sound)
         assert done.returncode == 2, (limit, done.stderr)
         assert "out.mp4" in done.stdout and done.stdout.count("\n") == 1 and not done.stderr
         assert os.listdir(tmp_path) == []
@@ -242,10 +253,11 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     def peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
-    audio = speech(6000)
-    write(tmp_path / "short.mp4", 300, audio=audio[: 300 * 640])
+    audio = np.tile(speech(6000)[:, None], (3, 2))  # 48 kHz stereo
+    short, long = wav(tmp_path, audio[: 300 * 1920], 48000), wav(tmp_path, audio, 48000)
+    write(tmp_path / "short.mp4", 300, audio=short)
     before = peak()
-    write(tmp_path / "long.mp4", 6000, audio=audio)
+    write(tmp_path / "long.mp4", 6000, audio=long)
     assert peak() - before < 25
 
 

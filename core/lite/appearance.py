@@ -172,8 +172,8 @@ def _cavity(crop: np.ndarray, mesh: np.ndarray, tone: Tone, own: float) -> np.nd
     pixels = crop[mask > 0].astype(np.float32)
     grey = pixels.mean(axis=1)
     dark = np.median(pixels[grey <= np.quantile(grey, 0.15)], axis=0)
-    seen = np.stack([dark, 0.6 * dark])
-    return colours + 0.6 * own * (np.minimum(seen, 2 * colours.max() * tone.tint / tone.tint.max()) - colours)
+    seen = np.stack([dark, 0.6 * dark]) * min(1.0, 1.2 * float(colours[0].mean()) / max(float(dark.mean()), 1.0))
+    return colours + 0.6 * own * (seen - colours)
 
 
 def _mouth_layers(

@@ -2,7 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -75,22 +76,17 @@ class VideoWriter:
         self._created = _make_place(self.path)
         self._temporary = _temporary(self.path)
         self._container: av.container.OutputContainer | None = None
-        try:
+        self._audio: AudioTrack | None = None
+        with self._guard():
             self._container = av.open(str(self._temporary), "w", format="mp4", options={"movflags": "faststart"})
             if tag:
                 self._container.metadata["comment"] = SYNTHETIC_TAG
             self._video = _add_video(self._container, size, fps, crf, preset)
             self._audio = None if audio is None else AudioTrack(self._container, audio)
-        except OSError as error:
-            self.abort()
-            raise self._explain(error) from error
-        except BaseException:
-            self.abort()
-            raise
         self._reformatter = VideoReformatter()
 
     def write(self, frame: np.ndarray) -> None:
-        """Adds a frame, (H, W, 3) uint8 RGB. Raises OutputError when the disk refuses."""
+        """Adds a frame, (H, W, 3) uint8 RGB. Raises OutputError when the disk refuses, InputError for damaged sound."""
         if frame.shape != (*self._size, 3) or frame.dtype != np.uint8:
             raise ValueError(f"frame is {frame.shape} {frame.dtype}, the video is {(*self._size, 3)} uint8")
         if self._container is None:
@@ -106,13 +102,10 @@ class VideoWriter:
             dst_color_range=context.color_range,
         )
         picture.pts = self.frames
-        try:
+        with self._guard():
             self._container.mux(self._video.encode(picture))
             if self._audio is not None:
                 self._audio.write_until((self.frames + 1) / self._video.codec_context.framerate)
-        except OSError as error:
-            self.abort()
-            raise self._explain(error) from error
         self.frames += 1
 
     def close(self) -> None:
@@ -122,7 +115,7 @@ class VideoWriter:
         if not self.frames:
             self.abort()
             raise OutputError(f"{self.path}: no frames to write")
-        try:
+        with self._guard():
             self._container.mux(self._video.encode(None))
             if self._audio is not None:
                 self._audio.finish()
@@ -131,13 +124,10 @@ class VideoWriter:
             self._verify()
             os.replace(self._temporary, self.path)
             self._created = []
-        except OSError as error:
-            self.abort()
-            raise self._explain(error) from error
 
     def abort(self) -> None:
         """Gives up: removes the temporary file and the directories made for it. No-op after close()."""
-        container, self._container = self._container, None
+        container, self._container, self._audio = self._container, None, None
         if container is not None:
             try:
                 container.close()
@@ -154,11 +144,19 @@ class VideoWriter:
         except (av.FFmpegError, IndexError):
             frames = 0
         if frames != self.frames:
-            self.abort()
             raise OutputError(f"{self.path}: only {frames} of {self.frames} frames reached the disk; is it full?")
 
-    def _explain(self, error: OSError) -> OutputError:
-        return OutputError(f"{self.path}: cannot write the video ({error.strerror or error})")
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Any error inside removes the leftovers; those of the disk become OutputError."""
+        try:
+            yield
+        except OSError as error:
+            self.abort()
+            raise OutputError(f"{self.path}: cannot write the video ({error.strerror or error})") from error
+        except BaseException:
+            self.abort()
+            raise
 
 
 def _add_video(
