@@ -122,9 +122,11 @@ def generate(options: dict, show_progress: bool):
     audio = options.pop("audio_path", str(EXAMPLE / "speech.wav"))
     output = options.pop("output_path", "output/result.mp4")
     sdk = StreamSDK(cfg_pkl=options.pop("cfg_pkl", None), data_root=options.pop("data_root", "auto"))
-    with tqdm(unit="frame", disable=not show_progress, leave=False) as bar:
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    bar = tqdm(unit="frame", disable=None if show_progress else True, leave=False, delay=0.2)  # None: only on a terminal
 
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    with bar:
         return sdk.run(source, audio, output, progress=progress, **options)

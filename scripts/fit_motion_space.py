@@ -32,7 +32,13 @@ from lite_tracks import MAX_YAW, load_tracks
 PACK = Path(__file__).parents[1] / "checkpoints" / "ditto_lite"
 KP, FLIP = list(SLOT_VERTICES), np.array([-1, 1, 1], np.float32)
 STEP = 3  # every third frame is enough
-STRENGTH = 0.02  # of the dense map's ridge, per frame and squared canonical unit / 100
+STRENGTH = 0.002  # of the dense map's ridge, in squared canonical units
+ANCHORS = {  # vertex: canonical position given in spec lite.md section 3
+    33: (-0.500, -0.168, -0.100),
+    263: (0.500, -0.168, -0.100),
+    6: (0.0, -0.147, -0.391),
+    4: (0.0, 0.168, -0.624),
+}
 LIPS = (
     *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409),
     *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415),
@@ -105,10 +111,12 @@ def canonical_mesh(clips: list[np.ndarray], rounds: int = 8) -> tuple[np.ndarray
 
 
 def standard(mesh: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """Symmetric, centred on the rigid set, |33 - 263| = 1."""
+    """Symmetric, |33 - 263| = 1, origin and pitch such that the anchors lie as near as can be to where the spec has them."""
     mesh = (mesh + mesh[mirror] * FLIP) / 2
-    mesh = mesh - mesh[list(RIGID)].mean(axis=0)
-    return mesh / np.linalg.norm(mesh[33] - mesh[263])
+    mesh = mesh / np.linalg.norm(mesh[33] - mesh[263])
+    _, rotation, _ = pose_from_points(mesh[list(ANCHORS)], np.array(list(ANCHORS.values())))
+    mesh = mesh @ rotation.T
+    return mesh + np.mean(list(ANCHORS.values()), axis=0) - mesh[list(ANCHORS)].mean(axis=0)
 
 
 def mirror_map(mesh: np.ndarray) -> np.ndarray:
@@ -116,12 +124,10 @@ def mirror_map(mesh: np.ndarray) -> np.ndarray:
 
     Raises ValueError when the answer is not its own inverse.
     """
-    flipped = mesh * FLIP
-    guess = np.arange(len(mesh))
-    for _ in range(20):
-        scale, rotation, t = pose_from_points(flipped, mesh[guess]) if guess[0] != guess[1] and _ else (1, np.eye(3), 0)
-        aligned = unpose(flipped, scale, rotation, np.broadcast_to(t, 3))
+    aligned = flipped = mesh * FLIP
+    for _ in range(5):
         guess = ((aligned[:, None] - mesh[None]) ** 2).sum(axis=-1).argmin(axis=1)
+        aligned = unpose(flipped, *pose_from_points(flipped, mesh[guess]))
     if not np.array_equal(guess[guess], np.arange(len(mesh))):
         raise ValueError(f"{np.sum(guess[guess] != np.arange(len(mesh)))} vertices have no clear mirror image")
     return guess

@@ -24,6 +24,7 @@ from core.lite.speech_encoder import SpeechEncoder
 from core.media import VideoReader, read_audio
 
 MAX_YAW = 40.0  # degrees; beyond it the far half of the mesh is a guess
+MAX_EXP, MAX_GAP = 0.4, 0.35  # canonical units; larger is a tracking accident
 ENERGY = 384  # feature column
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,8 @@ def to_talk(track: Track, space: FaceSpace) -> Talk | None:
     neutral = closed_mouth(points[seen], space)
     exp = np.zeros_like(points)
     lip = list(LIP_SLOTS)
+    gap = (points - neutral)[:, LOWER_LIP, 1] - (points - neutral)[:, UPPER_LIP, 1]
+    seen &= (np.abs(points - neutral).max(axis=(1, 2)) < MAX_EXP) & (gap < MAX_GAP)
     exp[:, lip] = np.where(seen[:, None, None], (points - neutral)[:, lip], 0)
     speaking = seen & speech_mask(track.features[:, ENERGY])
     return Talk(track.name, track.person, track.features, exp, speaking, seen, angles, mouth_width(neutral))

@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from core.lite.motion_space import LIP_SLOTS, FaceSpace
+from core.lite.motion_space import LIP_SLOTS, LOWER_LIP, UPPER_LIP, FaceSpace
 from core.lite.speech_encoder import SpeechEncoder
 from lite_motion_export import export
 from lite_phones import CLOSED, LIP_TEETH, ROUNDED, SPEECH, Utterance, load_utterances, probabilities, train_events
@@ -35,6 +35,7 @@ HELD_OUT_VOICE = "rms"
 EXPRESSIONS = 10  # principal components of the lip keypoints
 EVENT_COMPONENTS = 96
 FOLDS = 5
+ENOUGH_R = 0.3  # a component predicted worse than this is damped
 MAX_GAIN = 1.6  # a component that is hardly predictable must not become noise
 LIP = list(LIP_SLOTS)
 log = logging.getLogger("train_lite_motion")
@@ -80,16 +81,17 @@ def main() -> None:
     tracks = load_tracks(args.clips, args.pack, args.cache)
     talks = [talk for talk in (to_talk(track, space) for track in tracks) if talk is not None]
     spoken = load_utterances(args.phones, SpeechEncoder(args.pack / "speech_encoder.onnx"), args.seed)
-    report = evaluate(talks, spoken, args.seed)
+    report = evaluate(talks, spoken, space.modes[0], args.seed)
     log.info("%s", json.dumps(report, indent=1))
     if args.report:
         args.report.write_text(json.dumps(report, indent=1))
-    lips, (projection, events) = fit_lips(talks), fit_events(talks, spoken, args.seed)
+    lips, (projection, events) = fit_lips(talks, space.modes[0]), fit_events(talks, spoken, args.seed)
     export(args.pack / "audio2motion.onnx", lips, projection, events)
 
 
-def fit_lips(talks: list[Talk]) -> LipModel:
+def fit_lips(talks: list[Talk], mode: np.ndarray) -> LipModel:
     """Ridge on all talks; the gain of each component restores its spread, measured on people left out in turn."""
+    talks = habits_removed(talks, mode)
     y_all = np.concatenate([talk.exp[talk.speaking][:, LIP].reshape(-1, 3 * len(LIP)) for talk in talks])
     mean = y_all.mean(axis=0)
     basis = np.linalg.svd(y_all - mean, full_matrices=False)[2][:EXPRESSIONS]
@@ -106,9 +108,19 @@ def fit_lips(talks: list[Talk]) -> LipModel:
                 predicted.append(x @ w + b)
                 real.append(y)
     predicted, real = np.concatenate(predicted), np.concatenate(real)
-    gain = np.minimum(real.std(axis=0) / predicted.std(axis=0), MAX_GAIN)
-    log.info("component r %s, gain %s", _correlations(predicted, real).round(2), gain.round(2))
+    r = _correlations(predicted, real)
+    gain = np.minimum(real.std(axis=0) / predicted.std(axis=0), MAX_GAIN) * np.clip(r / ENOUGH_R, 0, 1)
+    log.info("component r %s, gain %s", r.round(2), gain.round(2))
     return LipModel(projection, weights, offset, gain, predicted.mean(axis=0), basis, mean)
+
+
+def habits_removed(talks: list[Talk], mode: np.ndarray) -> list[Talk]:
+    """Each person's lasting smile or pout replaced by the mean one; the opening stays absolute."""
+    mode = mode / (mode[LOWER_LIP, 1] - mode[UPPER_LIP, 1])
+    opening = [(t.exp[:, LOWER_LIP, 1] - t.exp[:, UPPER_LIP, 1])[:, None, None] * mode for t in talks]
+    habits = [np.mean((t.exp - o)[t.speaking], axis=0) if t.speaking.any() else 0 for t, o in zip(talks, opening)]
+    common = np.mean([habit for habit in habits if np.ndim(habit)], axis=0)
+    return [replace(talk, exp=talk.exp - habit + common) for talk, habit in zip(talks, habits)]
 
 
 def _pair(talk: Talk, projection: Projection, basis: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,10 +136,10 @@ def fit_events(talks: list[Talk], spoken: list[Utterance], seed: int) -> tuple[P
     return projection, train_events(spoken, projection, seed)
 
 
-def evaluate(talks: list[Talk], spoken: list[Utterance], seed: int) -> dict:
+def evaluate(talks: list[Talk], spoken: list[Utterance], mode: np.ndarray, seed: int) -> dict:
     """Figures on people and on a voice that the models have not seen."""
     train = [talk for talk in talks if talk.person not in HELD_OUT]
-    lips = fit_lips(train)
+    lips = fit_lips(train, mode)
     report: dict = {"people": {}}
     for person in HELD_OUT:
         report["people"][person] = _score([talk for talk in talks if talk.person == person], lips)
@@ -142,7 +154,7 @@ def evaluate(talks: list[Talk], spoken: list[Utterance], seed: int) -> dict:
 def _score(talks: list[Talk], lips: LipModel) -> dict:
     truth, guess = [], []
     for talk in talks:
-        predicted = Talk(**{**vars(talk), "exp": lips.exp(talk.features)})
+        predicted = replace(talk, exp=lips.exp(talk.features))
         for rows, one in ((truth, talk), (guess, predicted)):
             rows.append(np.stack([one.opening(), one.stretch()], axis=1)[talk.speaking])
     truth, guess = np.concatenate(truth), np.concatenate(guess)

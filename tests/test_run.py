@@ -113,11 +113,11 @@ def test_lips_close_at_labelled_m_b_p(sentence_run, tracker):
     opening = opening_of(meshes_of(frames_of(sentence_run.output), tracker))
     phones = json.loads((ROOT / "tests" / "golden" / "sentence_phones.json").read_text())["phones"]
     open_level = np.percentile(opening, 80)
-    starts = [0.0, *(phone["end"] for phone in phones[:-1])]
+    starts = [0.0, *(end for _, end in phones[:-1])]
     closures = [
-        opening[max(0, int(25 * start) - 1) : int(np.ceil(25 * phone["end"])) + 1].min()
-        for start, phone in zip(starts, phones)
-        if phone["phone"] in ("m", "b", "p")
+        opening[max(0, int(25 * start) - 1) : int(np.ceil(25 * end)) + 1].min()
+        for start, (phone, end) in zip(starts, phones)
+        if phone in ("m", "b", "p")
     ]
     assert len(closures) >= 8
     assert open_level > 0.08

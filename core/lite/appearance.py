@@ -23,7 +23,7 @@ NECK_DROP = (0.22, 0.34)  # of the face height below the chin: side and middle n
 ANCHORS_PER_SIDE = 8
 CAVITY = np.array([[64, 25, 25], [32, 11, 12]], np.float32)  # throat at the rim and deep inside
 SOFT_RATIO = (0.8, 0.5)  # ratio of fine to coarser detail in a sharp and in a much enlarged picture
-FACE_ROOM = 0.15  # of the face's size, around it
+FACE_ROOM = 0.10  # of the face's size, around it
 FACE_FADE = 16.0  # pixels
 BALL_DEPTH = 0.35  # centre of the head behind the face oval, in distances of the outer eye corners
 HIDDEN = 0.02  # cosine to the viewer below which a vertex counts as turned away
@@ -44,7 +44,8 @@ class LiteFeature:
 
     def __post_init__(self) -> None:
         if self.crop.shape != (CROP_SIZE, CROP_SIZE, 3) or self.crop.dtype != np.uint8:
-            raise ValueError(f"crop must be ({CROP_SIZE}, {CROP_SIZE}, 3) uint8, got {self.crop.shape} {self.crop.dtype}")
+            got = f"{self.crop.shape} {self.crop.dtype}"
+            raise ValueError(f"crop must be ({CROP_SIZE}, {CROP_SIZE}, 3) uint8, got {got}")
         if self.mesh.shape != (478, 3):
             raise ValueError(f"mesh must be (478, 3), got {self.mesh.shape}")
 
@@ -64,7 +65,7 @@ class LiteAppearance:
         neck: (3, 2) points below the chin.
         anchors: (n, 2) points of border and background, which never move.
         face_box: (rows, columns) of the part of the crop that is drawn with cubic interpolation.
-        face_fade: (h, w, 1) float32, fades that part into the rest.
+        face_fade: (h, w) float32, fades that part into the rest.
         eyes: both eyes' lids.
         mouth: the source mouth's axes.
         opening: inner lip opening over mouth width.
@@ -198,9 +199,7 @@ def faces_viewer(mesh: np.ndarray) -> np.ndarray:
     return -outwards[:, 2] > HIDDEN * np.linalg.norm(outwards, axis=1)
 
 
-def _control_filter(
-    mesh: np.ndarray, width: float, facing: np.ndarray
-) -> Callable[[tuple[int, ...]], np.ndarray]:
+def _control_filter(mesh: np.ndarray, width: float, facing: np.ndarray) -> Callable[[tuple[int, ...]], np.ndarray]:
     """Filter for control vertices: lips, and skin that faces the viewer and lies outside the lips.
 
     The lips of the mesh are refined and the chin is not: in a shout they overlap, and the warp would fold. So it would
@@ -227,7 +226,7 @@ def _face_box(mesh: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
         t = np.clip((np.minimum(np.arange(n), np.arange(n)[::-1]) + 1) / FACE_FADE, 0, 1)
         edges.append((t * t * (3 - 2 * t)).astype(np.float32))
     box = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
-    return box, (edges[1][:, None] * edges[0])[..., None]
+    return box, edges[1][:, None] * edges[0]
 
 
 def _neck(mesh: np.ndarray) -> np.ndarray:

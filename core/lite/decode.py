@@ -31,7 +31,7 @@ class LiteDecoder:
         crop = app.crop
         if deformation.lids.max() > LID_START:
             crop = crop.copy()
-            for eye, closure in zip(app.eyes, deformation.lids):
+            for eye, closure in zip(app.eyes, deformation.lids, strict=True):
                 if closure > LID_START:
                     eye.paint(app.crop, crop, float(closure))
         map_x = self._up @ deformation.flow[0] @ self._up.T
@@ -52,8 +52,5 @@ def _draw(app: LiteAppearance, crop: np.ndarray, map_x: np.ndarray, map_y: np.nd
     picture = cv2.remap(crop, *fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     box = app.face_box
     face = cv2.remap(crop, map_x[box], map_y[box], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    around = picture[box].astype(np.float32)
-    around += app.face_fade * (face - around)
-    around += 0.5
-    picture[box] = around
+    picture[box] = cv2.blendLinear(face, picture[box], app.face_fade, 1 - app.face_fade)
     return picture

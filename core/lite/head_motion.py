@@ -10,14 +10,15 @@ import numpy as np
 from core.lite.motion_space import BLINK_PROFILE
 from core.motion import FPS
 
-# Spread of the head's angles (pitch, yaw, roll) in degrees, as in tracked speakers.
-ANGLE_STD = np.array([1.6, 2.5, 1.2])
-SWAY_STD = 0.006  # of x and y, in half crop sides
+# Spread of the head's angles (pitch, yaw, roll) in degrees and of the waves' frequencies in cycles per frame. The slow
+# part is like white noise smoothed with a sigma of 14 frames; the fast one brings 0.6 to 2.5 Hz to what trackers see.
+SLOW_STD, SLOW_SPEED = np.array([1.6, 2.5, 1.2]), 0.011
+FAST_STD, FAST_SPEED = np.array([0.5, 0.6, 0.3]), 0.045
 WAVES = 24
-SPEED = 0.011  # spread of the waves' frequencies in cycles per frame: white noise smoothed with a sigma of 14 frames
 EASE_IN = FPS  # frames until the motion has its full size
+NECK = np.array([[0.0, 0.55], [-0.7, 0.0], [1.0, 0.0]])  # x, y in eye distances per radian of each angle: a neck turns
 BREATH = 0.25 / FPS  # cycles per frame
-BREATH_SIZE = np.array([0.25, 0.0, 0.0, 0.0, 0.003])  # pitch in degrees .. y in half crop sides
+BREATH_PITCH, BREATH_Y = 0.25, 0.006  # degrees, eye distances
 
 FIRST_BLINK = (20, 50)  # frames
 BLINK_GAP = (45, 130)
@@ -29,21 +30,26 @@ class HeadMotion:
 
     def __init__(self, seed: int):
         rng = np.random.default_rng([seed, 1])
-        self._frequency = np.abs(rng.normal(0, SPEED, (WAVES, 5)))
-        self._phase = rng.uniform(0, 2 * np.pi, (WAVES, 5))
+        speed = np.stack([np.full(3, SLOW_SPEED), np.full(3, FAST_SPEED)])
+        self._frequency = np.abs(rng.normal(0, speed, (WAVES, 2, 3)))
+        self._phase = rng.uniform(0, 2 * np.pi, (WAVES, 2, 3))
         self._breath_phase = rng.uniform(0, 2 * np.pi)
-        self._size = np.concatenate([ANGLE_STD, [SWAY_STD, SWAY_STD]])
 
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Absolute frame numbers (n,) -> (n, 5): pitch, yaw, roll in degrees, x and y in half crop sides.
+    def __call__(self, frames: np.ndarray, lively: np.ndarray | None = None) -> np.ndarray:
+        """Absolute frame numbers (n,) -> (n, 5): pitch, yaw, roll in degrees, x and y in eye distances.
 
-        Zero at frame 0 and before it, of full size from one second on.
+        Zero at frame 0 and before it, of full size from one second on. `lively` (n,) in 0..1 scales the fast part.
         """
-        angle = 2 * np.pi * self._frequency * frames[:, None, None] + self._phase
-        noise = np.cos(angle).sum(axis=1) * np.sqrt(2 / WAVES) * self._size
-        breath = np.sin(2 * np.pi * BREATH * frames + self._breath_phase)[:, None] * BREATH_SIZE
+        waves = np.cos(2 * np.pi * self._frequency * frames[:, None, None, None] + self._phase)
+        slow, fast = np.moveaxis(waves.sum(axis=1) * np.sqrt(2 / WAVES), 1, 0)
+        fast = fast if lively is None else fast * lively[:, None]
+        angles = slow * SLOW_STD + fast * FAST_STD
+        breath = np.sin(2 * np.pi * BREATH * frames + self._breath_phase)
+        angles[:, 0] += BREATH_PITCH * breath
+        shift = np.radians(angles) @ NECK
+        shift[:, 1] += BREATH_Y * breath
         x = np.clip(frames / EASE_IN, 0, 1)
-        return (noise + breath) * (x * x * (3 - 2 * x))[:, None]
+        return np.concatenate([angles, shift], axis=1) * (x * x * (3 - 2 * x))[:, None]
 
 
 def blink_intervals(rng: random.Random, n: int) -> list[int]:

@@ -70,24 +70,26 @@ class EyePatch:
         lid, low, fold = (_curve(ring, upper[0], axis, normal, u, 0.04 * width) for ring in (upper, lower, crease))
         low = np.maximum(low, lid)
         anchor = np.minimum(fold, lid) - ANCHOR * width
-        fade = np.clip((v - anchor) / (0.08 * width), 0, 1) * np.clip(np.minimum(u, width - u) / (0.06 * width) + 1, 0, 1)
+        ends = np.clip(np.minimum(u, width - u) / (0.06 * width) + 1, 0, 1)
+        fade = np.clip((v - anchor) / (0.08 * width), 0, 1) * ends
         depth = np.clip((v - anchor) / (0.34 * width), 0, 1)
         clear = (v < lid - 1.2 * LASHES * width) | (v > low + 0.10 * width)
         near = (v > anchor - 0.05 * width) & (v < low + 0.35 * width) & (u > 0) & (u < width)
         skin = _lid_skin(crop[box], clear & near, width)
-        maps = [np.ascontiguousarray(m, np.float32) for m in (v, lid, low, anchor, fade, depth, xs, ys)]
-        return cls(box, normal, *maps[:4], LASHES * width, maps[4], maps[5], EDGE + 2 * softness, skin, (maps[6], maps[7]))
+        v, lid, low, anchor, fade, depth, xs, ys = (
+            np.ascontiguousarray(m, np.float32) for m in (v, lid, low, anchor, fade, depth, xs, ys)
+        )
+        edge = EDGE + 2 * softness
+        return cls(box, normal, v, lid, low, anchor, LASHES * width, fade, depth, edge, skin, (xs, ys))
 
     def paint(self, crop: np.ndarray, out: np.ndarray, closure: float) -> None:
-        """Draw the lid with `closure` (0 open as in the source, 1 shut) from `crop` into `out`, both (512, 512, 3) uint8."""
+        """Draw the lid from `crop` into `out`, both (512, 512, 3) uint8; closure 0 is open as in the source, 1 shut."""
         edge = self.lid + closure * (self.lower - self.lid + OVERLAP * self.lashes)
         stretched = edge - self.lashes - self.anchor
         ratio = np.maximum(self.lid - self.lashes - self.anchor, 1) / np.maximum(stretched, 1)
         shift = np.maximum((self.v - self.anchor) * (ratio - 1), self.lid - edge)
-        grid_x, grid_y = self.grid
-        patch = cv2.remap(
-            crop, grid_x + shift * np.float32(self.normal[0]), grid_y + shift * np.float32(self.normal[1]), cv2.INTER_LINEAR
-        ).astype(np.float32)
+        map_x, map_y = (at + shift * np.float32(d) for at, d in zip(self.grid, self.normal, strict=True))
+        patch = cv2.remap(crop, map_x, map_y, cv2.INTER_LINEAR).astype(np.float32)
         under = np.clip((edge - self.lashes - self.v) / self.lashes, 0, 1) * self.depth
         patch += (SKIN_MIX * closure * under)[..., None] * (self.skin - patch)
         patch *= (1 - CREASE_SHADE * closure * np.exp(-(((self.v - self.lid) / (1.5 * self.lashes)) ** 2)))[..., None]
@@ -108,7 +110,9 @@ def closures(source: np.ndarray, residual: np.ndarray, lid_pairs: tuple[tuple[in
     return np.array(out)
 
 
-def _box(points: np.ndarray, width: float, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+def _box(
+    points: np.ndarray, width: float, shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
     low = np.floor(points.min(axis=0) - 0.25 * width).astype(int).clip(0, [shape[1] - 2, shape[0] - 2])
     high = np.ceil(points.max(axis=0) + 0.25 * width).astype(int).clip(low + 2, [shape[1], shape[0]])
     ys, xs = np.mgrid[low[1] : high[1], low[0] : high[0]].astype(np.float64)

@@ -11,7 +11,7 @@ from core.backends.onnx import load_session
 from core.lite.head_motion import HeadMotion, blink_intervals
 from core.lite.lip_shape import shape_lips, smooth_frames, speech_gate
 from core.lite.motion_space import FaceSpace
-from core.motion import EXP, MOTION_DIM, NUM_KEYPOINTS, PITCH, ROLL, TRANSLATION, YAW, bins_to_degrees, degrees_to_bins
+from core.motion import EXP, MOTION_DIM, NUM_KEYPOINTS, PITCH, ROLL, SCALE, TRANSLATION, YAW, bins_to_degrees, degrees_to_bins
 
 __all__ = ["MotionModel", "blink_intervals"]
 
@@ -23,6 +23,7 @@ COND_DIM = EMOTION.stop
 CLOSED, LIP_TEETH, ROUNDED, SPEECH = range(4)  # columns of the network's `events`
 NOD = 1.2  # degrees of pitch per nat of smoothed loudness above its slow mean
 NOD_FAST, NOD_SLOW = 2.0, 4.0  # frames
+QUIET_LIFE = 0.3  # part of the quick head motion that stays while nobody speaks
 
 
 class MotionModel:
@@ -50,7 +51,8 @@ class MotionModel:
             if cond.ndim != 3 or cond.shape[0] != 1 or cond.shape[2] < COND_DIM:
                 raise ValueError(f"condition must be (1, T, {COND_DIM}) or wider, got {cond.shape}")
             exp, gate = self._lips(cond[0])
-            pose = head(np.arange(start, start + cond.shape[1]))
+            lively = QUIET_LIFE + (1 - QUIET_LIFE) * smooth_frames(gate[:, None], NOD_SLOW)[:, 0]
+            pose = head(np.arange(start, start + cond.shape[1]), lively)
             pose[:, 0] += nod(cond[0, :, ENERGY], gate)
             return _motion(cond_frame, pose, exp)[None]
 
@@ -77,6 +79,6 @@ def _motion(cond_frame: np.ndarray, pose: np.ndarray, exp: np.ndarray) -> np.nda
     out = np.repeat(np.asarray(cond_frame, np.float32).reshape(1, MOTION_DIM), len(pose), axis=0)
     for column, part in enumerate((PITCH, YAW, ROLL)):
         out[:, part] = degrees_to_bins(bins_to_degrees(out[:, part]) + pose[:, column])
-    out[:, TRANSLATION.start : TRANSLATION.start + 2] += pose[:, 3:5]
+    out[:, TRANSLATION.start : TRANSLATION.start + 2] += (out[:, SCALE] + 1) * pose[:, 3:5]
     out[:, EXP] = exp.reshape(len(exp), -1)
     return out

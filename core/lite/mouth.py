@@ -1,4 +1,4 @@
-"""Geometry of the driven mouth: sealed lip contours, the two lip layers and where the teeth go (spec lite.md 4.3-4.4)."""
+"""Geometry of the driven mouth: sealed lip contours, two lip layers, where the teeth go (spec lite.md 4.3-4.4)."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def warp_mouth(app: LiteAppearance, pose: HeadPose, driven: np.ndarray, base: In
     low, high = outer.min(axis=0) - BORDER * width, outer.max(axis=0) + BORDER * width
     nodes = _grid(low, high)
     below = base(nodes)
-    flows = [
-        np.ascontiguousarray((below + _correction(source, driven, ring, base, low, high)(nodes)).T).reshape(2, GRID, GRID)
-        for ring in (app.upper_layer, app.lower_layer)
-    ]
+    flows = []
+    for ring in (app.upper_layer, app.lower_layer):
+        correction = _correction(source, driven, ring, base, low, high)
+        flows.append(np.ascontiguousarray((below + correction(nodes)).T).reshape(2, GRID, GRID))
     origin, axis, half, curves = _curves(driven)
     skull, jaw = _interior_affines(app, pose, source, driven)
     jaw[:, 2] += TEETH_DROP * closing * width * _normal(driven)

@@ -1,4 +1,4 @@
-"""Relative head pose between source and driven keypoints, kept within what a flat picture can show (spec lite.md 3-4)."""
+"""Head pose of driven against source keypoints, within what a flat picture can show (spec lite.md 3 and 4)."""
 
 from __future__ import annotations
 

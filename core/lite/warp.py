@@ -9,8 +9,8 @@ import numpy as np
 from core.lite import mesh_regions as regions
 from core.lite.appearance import LiteAppearance, LiteFeature
 from core.lite.lids import EYES, closures
-from core.lite.mouth import MouthWarp, warp_mouth
 from core.lite.motion_space import CROP_SIZE, EYE_SLOTS, LID_PAIRS, NUM_KEYPOINTS, NUM_VERTICES
+from core.lite.mouth import MouthWarp, warp_mouth
 from core.lite.pose import HeadPose, split_motion, to_pixels
 from core.lite.rbf import Interpolant
 

@@ -16,10 +16,18 @@ _BLOCK = 1024  # samples per channel in an AAC frame, and handed to the encoder 
 _BIT_RATE = 64_000  # per channel
 _MAX_BITS = 6  # per sample: an AAC frame holds 6144 bits per channel, so low rates get fewer
 
-# Speakers of 3 to 8 channels in the order of WAV and ffmpeg, front left to right as "L C R": upper case front, lower
+# Speakers of 3 to 8 channels in the order of WAV and ffmpeg: L left, R right, C centre; upper case front, lower
 # case side or back, "-" the bass, which a stereo mix leaves out.
 _SPEAKERS = {3: "LRC", 4: "LRlr", 5: "LRClr", 6: "LRC-lr", 7: "LRC-clr", 8: "LRC-lrlr"}
-_GAINS = {"L": (1, 0), "R": (0, 1), "C": (0.5**0.5,) * 2, "l": (0.5**0.5, 0), "r": (0, 0.5**0.5), "c": (0.5, 0.5), "-": (0, 0)}
+_GAINS = {
+    "L": (1, 0),
+    "R": (0, 1),
+    "C": (0.5**0.5,) * 2,
+    "l": (0.5**0.5, 0),
+    "r": (0, 0.5**0.5),
+    "c": (0.5, 0.5),
+    "-": (0, 0),
+}
 
 
 class AudioTrack:
