@@ -11,7 +11,7 @@ from typing import Any
 
 from core.config import PackConfig, load_config
 from core.errors import PackError
-from core.models import Models
+from core.interfaces import Models
 
 LOG = logging.getLogger(__name__)
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"

@@ -14,7 +14,7 @@ from core.lite.motion_model import MotionModel, blink_intervals
 from core.lite.motion_space import FaceSpace, blink_array
 from core.lite.speech_encoder import SpeechEncoder
 from core.lite.warp import LiteWarp
-from core.models import Models
+from core.interfaces import Models
 from core.motion import MotionSpace
 
 

@@ -29,6 +29,14 @@ RIGID_SLOTS = (0, 7, 8, 18)
 UPPER_LIP, LOWER_LIP, LEFT_CORNER, RIGHT_CORNER = 6, 12, 19, 20
 LID_PAIRS = ((11, 13), (15, 16))  # upper and lower lid of each eye
 
+# Inner lip vertices that meet when the mouth is shut, upper and lower, and the slots that can bring them together.
+LIP_CONTACTS = (
+    *((13, 14), (82, 87), (81, 178), (80, 88), (191, 95)),
+    *((312, 317), (311, 402), (310, 318), (415, 324)),
+)
+SEAL_SLOTS = (3, 4, 6, 9, 10, 12)
+SEAL_STIFFNESS = 0.03
+
 # Vertices that expression hardly moves: the pose is fitted on them.
 RIGID = (
     *(10, 151, 9, 8, 168, 6, 197, 195, 5, 33, 133, 362, 263, 127, 356, 162, 389, 21, 251, 54),
@@ -117,9 +125,9 @@ class FaceSpace:
         """Split a source mesh, (478, 3) in crop pixels, into pose, closed-mouth keypoints and mouth opening."""
         points = normalise_mesh(mesh)
         scale, rotation, t = self.pose(points)
-        neutral = unpose(points, scale, rotation, t)[self.keypoints]
-        exp, opening = self._mouth_opening(neutral)
-        kp = neutral - exp
+        upright = unpose(points, scale, rotation, t)
+        exp, opening = self._mouth_opening(upright)
+        kp = upright[self.keypoints] - exp
         data = np.zeros((1, MOTION_DIM), np.float32)
         data[:, SCALE] = scale - 1
         for part, degrees in zip((PITCH, YAW, ROLL), angles_from_rotation(rotation)):
@@ -128,12 +136,26 @@ class FaceSpace:
         data[:, EXP] = exp.reshape(-1)
         return SourceFace(Motion(data, kp.reshape(1, -1)), kp, exp, opening)
 
-    def _mouth_opening(self, neutral: np.ndarray) -> tuple[np.ndarray, float]:
-        gap = float(neutral[LOWER_LIP, 1] - neutral[UPPER_LIP, 1])
-        mode = np.zeros((NUM_KEYPOINTS, 3), np.float32)
-        mode[list(LIP_SLOTS)] = self.modes[0, list(LIP_SLOTS)]
-        exp = mode * max(gap, 0.0) / (mode[LOWER_LIP, 1] - mode[UPPER_LIP, 1])
-        return exp.astype(np.float32), max(gap, 0.0) / mouth_width(neutral)
+    def _mouth_opening(self, upright: np.ndarray) -> tuple[np.ndarray, float]:
+        """What to take away from an upright mesh so that the lips meet all along, and the opening over mouth width."""
+        neutral = upright[self.keypoints]
+        gap = max(float(neutral[LOWER_LIP, 1] - neutral[UPPER_LIP, 1]), 0.0)
+        exp = np.zeros((NUM_KEYPOINTS, 3))
+        exp[list(LIP_SLOTS)] = self.modes[0, list(LIP_SLOTS)]
+        exp *= gap / (exp[LOWER_LIP, 1] - exp[UPPER_LIP, 1])
+        if gap:
+            exp[list(SEAL_SLOTS), 1] += self._seal(upright - self.dense.T @ exp)
+        return exp.astype(np.float32), gap / mouth_width(neutral)
+
+    def _seal(self, closed: np.ndarray) -> np.ndarray:
+        """Vertical offsets of SEAL_SLOTS that span the gaps left in a mesh whose lips should meet (a smile, say)."""
+        upper, lower = np.array(LIP_CONTACTS).T
+        dense = self.dense[list(SEAL_SLOTS)]
+        effect = (dense[:, lower] - dense[:, upper]).T
+        weight = np.where(upper == SLOT_VERTICES[UPPER_LIP], 30.0, 1.0)[:, None]  # the middle has been closed already
+        gaps = (closed[lower, 1] - closed[upper, 1])[:, None]
+        normal = effect.T @ (weight * effect) + SEAL_STIFFNESS * np.eye(len(SEAL_SLOTS))
+        return np.linalg.solve(normal, effect.T @ (weight * gaps))[:, 0]
 
 
 def normalise_mesh(mesh: np.ndarray) -> np.ndarray:
