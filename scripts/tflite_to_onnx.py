@@ -191,9 +191,11 @@ def prelu(graph: GraphBuilder, op: Operator) -> None:
     graph.put(op.outputs[0], graph.node("PRelu", [graph.get(op.inputs[0], nchw=True), slope]), nchw=True)
 
 
-def relu(graph: GraphBuilder, op: Operator) -> None:
-    """RELU."""
-    graph.put(op.outputs[0], graph.node("Relu", [graph.get(op.inputs[0], nchw=True)]), nchw=True)
+def activation(graph: GraphBuilder, op: Operator) -> None:
+    """RELU and LOGISTIC; a tensor that is no picture stays as it is laid out."""
+    kind = {"RELU": "Relu", "LOGISTIC": "Sigmoid"}[op.kind]
+    nchw = len(graph.shape(op.inputs[0])) == 4
+    graph.put(op.outputs[0], graph.node(kind, [graph.get(op.inputs[0], nchw=nchw)]), nchw=nchw)
 
 
 def arithmetic(graph: GraphBuilder, op: Operator) -> None:
@@ -294,7 +296,8 @@ def transform_landmarks(graph: GraphBuilder, op: Operator) -> None:
 
 EMITTERS = {
     "DEQUANTIZE": dequantize, "CONV_2D": convolution, "DEPTHWISE_CONV_2D": convolution, "MAX_POOL_2D": max_pool,
-    "PRELU": prelu, "RELU": relu, "ADD": arithmetic, "MUL": arithmetic, "PAD": pad, "RESHAPE": reshape,
-    "CONCATENATION": concatenation, "STRIDED_SLICE": strided_slice, "Landmarks2TransformMatrix": landmarks_to_matrix,
-    "TransformTensorBilinear": transform_bilinear, "TransformLandmarks": transform_landmarks,
+    "PRELU": prelu, "RELU": activation, "LOGISTIC": activation, "ADD": arithmetic, "MUL": arithmetic, "PAD": pad,
+    "RESHAPE": reshape, "CONCATENATION": concatenation, "STRIDED_SLICE": strided_slice,
+    "Landmarks2TransformMatrix": landmarks_to_matrix, "TransformTensorBilinear": transform_bilinear,
+    "TransformLandmarks": transform_landmarks,
 }

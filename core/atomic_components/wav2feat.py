@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 
@@ -12,13 +11,6 @@ from core.motion import SAMPLES_PER_FRAME, num_frames
 
 _EXTRA = 80  # samples that the network's receptive field needs beyond its hops
 _ROWS_PER_FRAME = 2
-
-
-class AudioEncoder(Protocol):
-    """What turns a clip into features; every model pack has one."""
-
-    def extract(self, audio: np.ndarray) -> np.ndarray:
-        """(L,) float32 mono at 16 kHz -> (num_frames(L), D) float32. Raises InputError when the audio is empty."""
 
 
 class Wav2Feat:
@@ -43,13 +35,18 @@ class Wav2Feat:
         Returns:
             (num_frames(L), 1024) float32. Raises InputError when the audio is empty.
         """
+        return np.concatenate(list(self.blocks(audio)))
+
+    def blocks(self, audio: np.ndarray) -> Iterator[np.ndarray]:
+        """What `extract` gives, window by window, so that memory does not grow with the length."""
         if len(audio) == 0:
             raise InputError("the audio is empty: there is nothing to speak")
         lead = self.window - SAMPLES_PER_FRAME * (self._cur + self._future)
         padded = np.concatenate([np.zeros(lead, np.float32), audio, np.zeros(self.window, np.float32)])
         frames = num_frames(len(audio))
-        starts = range(0, frames * SAMPLES_PER_FRAME, self._hop)
-        return np.concatenate([self.chunk(padded[start : start + self.window]) for start in starts])[:frames]
+        for first in range(0, frames, self._cur):
+            start = first * SAMPLES_PER_FRAME
+            yield self.chunk(padded[start : start + self.window])[: frames - first]
 
     def chunk(self, samples: np.ndarray) -> np.ndarray:
         """One window of `self.window` samples -> (cur, 1024) float32, the features of its middle frames."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os import PathLike
 
 import cv2
 import numpy as np
 
 from core.backends.onnx import load_session
-from core.lite.face_detector import Detection, check_picture
+from core.utils.blaze import Detection
+from core.utils.picture import check_picture
+from core.utils.roi import Roi, crop_roi, roi_around
 
 INPUT_SIZE = 192
 NUM_POINTS = 478
-ROI_SCALE = 1.5
 EYE_CORNERS = (33, 263)
 EYE_RING = 16  # the first points of an eye head are the lids' rim; its mean depth is the iris depth
 
@@ -46,22 +46,6 @@ HEADS = (
 MESH_HEAD, SCORE_HEAD = "output_mesh_identity", "conv_faceflag"
 
 
-@dataclass(frozen=True)
-class Roi:
-    """A rotated square in image pixels: centre, side, and the angle of its x axis in radians (clockwise on screen)."""
-
-    centre: tuple[float, float]
-    side: float
-    angle: float
-
-    def to_image(self, points: np.ndarray) -> np.ndarray:
-        """Points (n, 2) or (n, 3) in units of the side, origin at the centre -> image pixels, same shape."""
-        cos, sin = np.cos(self.angle), np.sin(self.angle)
-        out = np.asarray(points, np.float32) * np.float32(self.side)
-        out[:, :2] = out[:, :2] @ np.array([[cos, sin], [-sin, cos]], np.float32) + np.float32(self.centre)
-        return out
-
-
 class FaceMesh:
     """Landmarks of the face inside a region of a picture. Calls are independent of each other."""
 
@@ -76,7 +60,8 @@ class FaceMesh:
         `rgb` is (H, W, 3) uint8; raises InputError otherwise.
         """
         check_picture(rgb)
-        out = self._session.run(input_1=crop_roi(rgb, roi)[None].astype(np.float32) / 255)
+        square = crop_roi(rgb, roi, INPUT_SIZE, cv2.BORDER_REPLICATE)
+        out = self._session.run(input_1=square[None].astype(np.float32) / 255)
         mesh = np.empty((NUM_POINTS, 3), np.float32)
         mesh[: LEFT_IRIS[0]] = out[MESH_HEAD].reshape(-1, 3)
         for iris, eye in ((LEFT_IRIS, LEFT_EYE), (RIGHT_IRIS, RIGHT_EYE)):
@@ -89,26 +74,12 @@ class FaceMesh:
         return roi.to_image(mesh), float(score)
 
 
-def crop_roi(rgb: np.ndarray, roi: Roi, size: int = INPUT_SIZE) -> np.ndarray:
-    """The region as an upright (size, size, 3) picture; outside the picture its border is repeated."""
-    corners = roi.to_image(np.array([[-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5], [0.5, 0.5]]))
-    target = np.array([[0, size], [0, 0], [size, 0], [size, size]], np.float32)
-    matrix = cv2.getPerspectiveTransform(corners, target)
-    return cv2.warpPerspective(rgb, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
 def roi_from_detection(detection: Detection) -> Roi:
     """Region of a detected face: its box, upright along the eyes."""
-    return _roi(detection.box[:2], detection.box[2:], detection.points[0], detection.points[1])
+    return roi_around(detection.box[:2], detection.box[2:], detection.points[0], detection.points[1])
 
 
 def roi_from_mesh(mesh: np.ndarray) -> Roi:
     """Region for the next look at a face whose mesh (478, 2 or 3) is known."""
     xy = np.asarray(mesh, np.float32)[:, :2]
-    return _roi(xy.min(axis=0), xy.max(axis=0), xy[EYE_CORNERS[0]], xy[EYE_CORNERS[1]])
-
-
-def _roi(low: np.ndarray, high: np.ndarray, left_eye: np.ndarray, right_eye: np.ndarray) -> Roi:
-    x, y = (low + high) / 2
-    along = right_eye - left_eye
-    return Roi((float(x), float(y)), float((high - low).max()) * ROI_SCALE, float(np.arctan2(along[1], along[0])))
+    return roi_around(xy.min(axis=0), xy.max(axis=0), xy[EYE_CORNERS[0]], xy[EYE_CORNERS[1]])

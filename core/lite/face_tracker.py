@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from core.lite.face_detector import MIN_SCORE, Detection, FaceDetector, box_overlap
+from core.lite.face_detector import FaceDetector
 from core.lite.face_mesh import FaceMesh, roi_from_detection, roi_from_mesh
+from core.utils.blaze import MIN_SCORE, Detection, box_overlap
 
 DETECTOR_FILE = "face_detection_short_range.onnx"
 MESH_FILE = "face_landmark_with_attention.onnx"

@@ -47,6 +47,16 @@ class Crop:
         return transform_points(points, self.M_c2o)
 
 
+def face_parts(landmarks: np.ndarray) -> np.ndarray:
+    """Left eye, right eye and mouth, (3, 2), of landmarks (n, 2 or more); n as for `reference_points`."""
+    count = len(landmarks)
+    if count not in _REFERENCE and count > 101:
+        count = 101
+    if count not in _REFERENCE:
+        raise ValueError(f"{count} landmarks are of no known set (known: {sorted(_REFERENCE)})")
+    return np.stack([landmarks[list(i), :2].mean(axis=0) for i in _REFERENCE[count]])
+
+
 def reference_points(landmarks: np.ndarray, use_lip: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """The two points that say which way a face is turned.
 
@@ -57,12 +67,7 @@ def reference_points(landmarks: np.ndarray, use_lip: bool = True) -> tuple[np.nd
     Returns:
         Two (2,) points. Raises ValueError for other counts.
     """
-    count = len(landmarks)
-    if count not in _REFERENCE and count > 101:
-        count = 101
-    if count not in _REFERENCE:
-        raise ValueError(f"{count} landmarks are of no known set (known: {sorted(_REFERENCE)})")
-    left, right, lip = (landmarks[list(i), :2].mean(axis=0) for i in _REFERENCE[count])
+    left, right, lip = face_parts(landmarks)
     if use_lip:
         return (left + right) / 2, lip
     along = right - left

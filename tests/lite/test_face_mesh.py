@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from core.errors import InputError, PackError
-from core.lite.face_detector import FaceDetector, box_overlap, weighted_nms
-from core.lite.face_mesh import LIPS, FaceMesh, Roi, crop_roi, roi_from_detection, roi_from_mesh
+from core.lite.face_detector import FaceDetector
+from core.lite.face_mesh import LIPS, FaceMesh, roi_from_detection, roi_from_mesh
 from core.lite.face_tracker import DETECTOR_FILE, MESH_FILE, FaceTracker
+from core.utils.blaze import box_overlap, weighted_nms
+from core.utils.roi import Roi, crop_roi
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "checkpoints" / "ditto_lite"
@@ -168,7 +170,8 @@ def test_roi_maps_units_to_pixels_and_crops_upright():
     picture = np.zeros((40, 40, 3), np.uint8)
     picture[22:, :] = 255  # below the centre, which is the right side of a region turned by 90 degrees
     crop = crop_roi(picture, roi, size=16)
-    assert crop_roi(picture, Roi((20.0, 44.0), 8.0, 0.0), size=16).min() == 255  # beyond the border it is repeated
+    below = Roi((20.0, 44.0), 8.0, 0.0)
+    assert crop_roi(picture, below, 16, cv2.BORDER_REPLICATE).min() == 255 and crop_roi(picture, below, 16).max() == 0
     assert crop[8, 12].min() == 255 and crop[8, 2].max() == 0
 
 

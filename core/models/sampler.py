@@ -1,0 +1,158 @@
+"""Diffusion sampling: noise schedule, DDIM and DPM-Solver++ as pure functions over arrays (spec models.md 10).
+
+Nothing here knows torch or a network. `x` may be a numpy array or a torch tensor: the loops use Python floats and
+arithmetic only. A denoiser is called with x and the number i of the step, 0 .. n - 1, and looks at time `plan.times[i]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.errors import InputError
+
+TRAIN_STEPS = 1000
+OFFSET = 0.008  # of the cosine schedule
+MAX_BETA = 0.999
+LAST_TIME = 19  # at which the reference's 50 steps look last; the clean sample is what the network says there
+
+Array = Any  # numpy.ndarray or torch.Tensor, the same kind throughout one call
+Denoiser = Callable[[Array, int], tuple[Array, Array]]  # (x, i) -> predicted noise, predicted clean sample
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Tables over the T times of training, each (T,) float32.
+
+    Attributes:
+        alphas: A, cumulative signal power.
+        start_divisor: R = sqrt(1 / A - 1).
+        noise_factor: Q = sqrt(1 / (1 - A)); the noise in x is Q x - x0 / R.
+    """
+
+    alphas: np.ndarray
+    start_divisor: np.ndarray
+    noise_factor: np.ndarray
+
+    def noise(self, x: Array, start: Array, time: int) -> Array:
+        """The noise that x holds at `time` if `start` is its clean sample."""
+        return float(self.noise_factor[time]) * x - start / float(self.start_divisor[time])
+
+
+def cosine_betas(steps: int = TRAIN_STEPS) -> np.ndarray:
+    """(steps,) float64 noise power added at each time."""
+    at = np.arange(steps + 1, dtype=np.float64) / steps
+    kept = np.cos((at + OFFSET) / (1 + OFFSET) * np.pi / 2) ** 2
+    kept = kept / kept[0]
+    return np.clip(1 - kept[1:] / kept[:-1], 0, MAX_BETA)
+
+
+def cosine_schedule(steps: int = TRAIN_STEPS) -> Schedule:
+    """The schedule that the motion model was trained with."""
+    alphas = np.float32(1) - cosine_betas(steps).astype(np.float32)
+    total = np.cumprod(alphas, dtype=np.float64).astype(np.float32)
+    one = np.float32(1)  # float32 throughout, though it loses digits at small times: the network saw these numbers
+    return Schedule(total, np.sqrt(one / total - one), np.sqrt(one / (one - total)))
+
+
+def step_times(steps: int, train_steps: int = TRAIN_STEPS) -> np.ndarray:
+    """(steps + 1,) int64 falling times, from train_steps - 1 to -1, which stands for the clean sample."""
+    if not 1 <= steps <= train_steps:
+        raise InputError(f"sampling_timesteps is {steps}; it must be 1 .. {train_steps}")
+    return np.linspace(-1, train_steps - 1, steps + 1, dtype=np.float32).astype(np.int64)[::-1].copy()
+
+
+@dataclass(frozen=True)
+class DdimPlan:
+    """Coefficients of n DDIM steps: x' = signal x0 + direction eps + sigma z. The last step is x' = x0.
+
+    Attributes:
+        times: (n + 1,) int64, ending in -1.
+        signal, direction, sigma: (n - 1,) float32.
+    """
+
+    times: np.ndarray
+    signal: np.ndarray
+    direction: np.ndarray
+    sigma: np.ndarray
+
+
+def ddim_plan(schedule: Schedule, steps: int, eta: float = 1.0) -> DdimPlan:
+    """Plan of `steps` steps; eta 1 draws fresh noise at each of them (as the reference does), eta 0 none."""
+    times = step_times(steps, len(schedule.alphas))
+    now, after = schedule.alphas[times[:-2]], schedule.alphas[times[1:-1]]
+    one = np.float32(1)
+    sigma = np.float32(eta) * np.sqrt((one - now / after) * (one - after) / (one - now))
+    left = np.maximum(one - after - sigma**2, 0)  # rounding makes it negative for 3 steps
+    return DdimPlan(times, np.sqrt(after), np.sqrt(left), sigma)
+
+
+def ddim(denoise: Denoiser, x: Array, step_noise: Sequence[Array], plan: DdimPlan) -> Array:
+    """Sample with DDIM.
+
+    Args:
+        x: initial noise, any shape.
+        step_noise: n - 1 noises of that shape, in the order of use; not read where sigma is 0.
+    """
+    last = len(plan.times) - 2
+    for i in range(last):
+        noise, start = denoise(x, i)
+        x = float(plan.signal[i]) * start + float(plan.direction[i]) * noise
+        if plan.sigma[i]:
+            x = x + float(plan.sigma[i]) * step_noise[i]
+    return denoise(x, last)[1]
+
+
+@dataclass(frozen=True)
+class DpmPlan:
+    """Coefficients of n steps of DPM-Solver++ (2M): x' = keep x + signal (x0 + slope (x0 - previous x0)).
+
+    Attributes:
+        times: (n + 1,) int64, ending in -1.
+        keep, signal, slope: (n - 1,) float64; slope[0] is 0. The last step is x' = x0.
+    """
+
+    times: np.ndarray
+    keep: np.ndarray
+    signal: np.ndarray
+    slope: np.ndarray
+
+
+def dpm_times(steps: int, last: int = LAST_TIME, train_steps: int = TRAIN_STEPS) -> np.ndarray:
+    """(steps + 1,) int64 falling times: train_steps - 1 to `last`, the closer the later (squares), then -1.
+
+    Few steps then end where many do, and look often where the signal outgrows the noise. So many steps that evenly
+    spaced ones end after `last` end where those do.
+    """
+    last = min(last, int(step_times(steps, train_steps)[-2]))
+    rising = last + np.rint((train_steps - 1 - last) * np.linspace(0, 1, steps) ** 2)
+    rank = np.arange(steps)
+    rising = np.maximum.accumulate(rising - rank) + rank  # no time twice
+    rising[-1] = train_steps - 1
+    return np.append(rising[::-1], -1).astype(np.int64)
+
+
+def dpm_plan(schedule: Schedule, steps: int, last: int = LAST_TIME) -> DpmPlan:
+    """Plan of `steps` steps down to time `last`; second order in half the logarithm of the signal-to-noise ratio."""
+    times = dpm_times(steps, last, len(schedule.alphas))
+    power = schedule.alphas[times[:-1]].astype(np.float64)
+    signal, spread = np.sqrt(power), np.sqrt(1 - power)
+    advance = np.diff(np.log(signal / spread))  # h, > 0
+    slope = np.zeros_like(advance)
+    slope[1:] = advance[1:] / (2 * advance[:-1])
+    return DpmPlan(times, spread[1:] / spread[:-1], -signal[1:] * np.expm1(-advance), slope)
+
+
+def dpm_solver(denoise: Denoiser, x: Array, plan: DpmPlan) -> Array:
+    """Sample with DPM-Solver++ (2M), which draws no noise: the result depends on the initial x alone."""
+    last = len(plan.times) - 2
+    previous: Array | None = None
+    for i in range(last):
+        start = denoise(x, i)[1]
+        target = start if previous is None else start + float(plan.slope[i]) * (start - previous)
+        x = float(plan.keep[i]) * x + float(plan.signal[i]) * target
+        previous = start
+    return denoise(x, last)[1]
