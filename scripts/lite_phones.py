@@ -103,8 +103,9 @@ def phone_labels(phones: list[tuple[str, float, float]], count: int) -> np.ndarr
     labels = np.zeros((count, 4), np.float32)
     for phone, start, end in phones:
         covered = np.clip(np.minimum(starts + FRAME, end) - np.maximum(starts, start), 0, FRAME) / FRAME
+        peak = covered >= max(covered.max(), 1e-6)  # however short, it has a frame of its own
         for event, names in enumerate(PHONES):
-            labels[:, event] += covered * (phone in names)
+            labels[:, event] += np.maximum(covered, peak) * (phone in names)
         labels[:, SPEECH] += covered * (phone not in SILENCE)
     return np.clip(labels, 0, 1)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.lite.motion_space import LIP_SLOTS, LOWER_LIP, UPPER_LIP
+from core.lite.motion_space import CHIN, LIP_SLOTS, LOWER_LIP, UPPER_LIP
 
 MAX_OPENING = 0.28  # largest gap between the lips in canonical units, about half a mouth width
-CLOSURE_RANGE = (0.25, 0.6)  # probabilities between which a closure goes from none to sealed
+CLOSURE_RANGE = (0.12, 0.5)  # probabilities between which a closure goes from none to sealed
+CLOSURE_CHIN = 0.5  # part of its usual way that the chin goes along with a closure; the lips do the rest
 LIP_TEETH_SHARE = 0.7  # part of the gap that an f or v takes away
 SPEECH_RANGE = (0.25, 0.6)
 QUIET_RANGE = (-6.5, -5.0)  # log energy of a frame between which the mouth comes alive
@@ -75,10 +76,12 @@ def shape_lips(
     out = exp * gate[:, None, None]
     gap = out[:, LOWER_LIP, 1] - out[:, UPPER_LIP, 1]
     wanted = np.maximum(gap, 0) + SURPRISE_OPENING * weight[:, SURPRISE]
-    wanted *= 1 - LIP_TEETH_SHARE * gate * smoothstep(lip_teeth, *CLOSURE_RANGE)
-    wanted *= 1 - smoothstep(closed, *CLOSURE_RANGE)
     wanted = MAX_OPENING * np.tanh(wanted / MAX_OPENING)
-    out = out + (wanted - gap)[:, None, None] * mode + np.einsum("ne,ekc->nkc", weight, emotion_basis())
+    kept = 1 - LIP_TEETH_SHARE * gate * smoothstep(lip_teeth, *CLOSURE_RANGE)
+    kept *= 1 - smoothstep(closed, *CLOSURE_RANGE)
+    out = out + (kept * wanted - gap)[:, None, None] * mode
+    out[:, CHIN] += (1 - CLOSURE_CHIN) * ((1 - kept) * wanted)[:, None] * mode[CHIN]
+    out += np.einsum("ne,ekc->nkc", weight, emotion_basis())
     keep = np.zeros((out.shape[1], 1))
     keep[list(LIP_SLOTS)] = 1
     return (out * keep).astype(np.float32)
