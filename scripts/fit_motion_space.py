@@ -1,9 +1,9 @@
 """Fit the embedded pack's motion space to tracked clips and write motion_space.npz (spec lite.md section 3).
 
-    python scripts/fit_motion_space.py --clips DIR [DIR ...] --cache CACHE [--out FILE]
+    PYTHONPATH=. python scripts/fit_motion_space.py --clips DIR [DIR ...] --cache CACHE [--out FILE]
 
 Canonical mesh: generalised Procrustes mean of all people, each clip counted once, made symmetric. Dense map: ridge
-regression from the displacement of 21 keypoints to that of all 478 vertices, shared by x, y and z, mirror images included.
+regression from the displacement of 21 keypoints to that of all 478 vertices, shared by x, y, z and the mirror image.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def canonical_mesh(clips: list[np.ndarray], rounds: int = 8) -> tuple[np.ndarray
 
 
 def standard(mesh: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """Symmetric, |33 - 263| = 1, origin and pitch such that the anchors lie as near as can be to where the spec has them."""
+    """Symmetric, |33 - 263| = 1, origin and pitch such that the anchors lie nearest to where the spec has them."""
     mesh = (mesh + mesh[mirror] * FLIP) / 2
     mesh = mesh / np.linalg.norm(mesh[33] - mesh[263])
     _, rotation, _ = pose_from_points(mesh[list(ANCHORS)], np.array(list(ANCHORS.values())))
@@ -178,7 +178,7 @@ def symmetric_keypoints(face: Faces) -> np.ndarray:
 
 
 def mouth_modes(faces: list[Faces]) -> np.ndarray:
-    """(2, 21, 3) displacement in mouth widths per unit of opening and of width (a smile), by regression within clips."""
+    """(2, 21, 3) displacement in mouth widths per unit of opening and of width, by regression within clips."""
     x, y = [], []
     for face in faces:
         points = symmetric_keypoints(face)

@@ -1,4 +1,4 @@
-"""Events heard in speech (lips closed, lip to teeth, lips rounded, speech at all): a small network and its synthetic data."""
+"""Events heard in speech (lips closed, on the teeth, rounded, speech at all): a network and its synthetic data."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def noise(rng: np.random.Generator, seconds: float = 3.0) -> np.ndarray:
 
 
 def phone_labels(phones: list[tuple[str, float, float]], count: int) -> np.ndarray:
-    """(count, 4): the part of each frame during which the lips are closed, on the teeth, rounded, or speech is heard."""
+    """(count, 4): the part of each frame with the lips closed, on the teeth, rounded, and with speech at all."""
     starts = np.arange(count) * FRAME
     labels = np.zeros((count, 4), np.float32)
     for phone, start, end in phones:

@@ -149,6 +149,27 @@ def test_seed_decides(sdk, tmp_path):
     assert np.abs(first[-1].astype(int) - other[-1]).max() > 20
 
 
+def test_fades_start_and_end_in_the_source_pose(sdk, tmp_path):
+    speech = write_wav(tmp_path / "s.wav", read_audio(SPEECH)[16000:48000])
+    frames = frames_of(sdk.run(PORTRAIT, speech, tmp_path / "out.mp4", fade_in=10, fade_out=10).output).astype(float)
+    source = read_image(PORTRAIT).astype(float)
+    change = np.abs(frames - source)[:, 40:200, 150:300].mean(axis=(1, 2, 3))  # the head
+    assert max(change[0], change[-1]) < 0.7 * np.median(change)
+    assert max(change[0], change[-1]) < 5
+
+
+def test_emotion_moves_the_mouth_corners(sdk, tracker, tmp_path):
+    speech = write_wav(tmp_path / "s.wav", read_audio(SENTENCE)[:32000])
+    lift = {}
+    for emotion in ("happy", "neutral", "sad"):
+        result = sdk.run(ROOT / "tests" / "data" / "grace_hopper.jpg", speech, tmp_path / f"{emotion}.mp4", emo=emotion)
+        meshes = meshes_of(frames_of(result.output), tracker)
+        middle = meshes[:, (0, 17), 1].mean(axis=1)
+        lift[emotion] = np.median(middle - meshes[:, (61, 291), 1].mean(axis=1))  # pixels, up is positive
+    assert lift["happy"] > lift["neutral"] + 0.5
+    assert lift["sad"] < lift["neutral"] - 0.5
+
+
 @pytest.mark.parametrize("seconds", [1 / SAMPLE_RATE, 0.2])
 def test_very_short_audio(sdk, tmp_path, seconds):
     samples = read_audio(SPEECH)[20000 : 20000 + round(seconds * SAMPLE_RATE)]
