@@ -42,25 +42,36 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     """All flags of the front door, grouped. Names and meanings are the reference's where it has them."""
-    parser = Parser(prog="inference.py", description=__doc__.splitlines()[0], allow_abbrev=False,
-                    argument_default=argparse.SUPPRESS,
-                    epilog="Without --source_path and --audio_path the pictures and speech in example/ are used. "
-                           "Defaults in brackets are those of the embedded pack; other packs bring their own.")
+    parser = Parser(
+        prog="inference.py",
+        description=__doc__.splitlines()[0],
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        epilog="Without --source_path and --audio_path the pictures and speech in example/ are used. "
+        "Defaults in brackets are those of the embedded pack; other packs bring their own.",
+    )
     main_io = parser.add_argument_group("input and output")
     main_io.add_argument("--source_path", help="portrait picture: png, jpeg, webp, ... [example/portrait.png]")
     main_io.add_argument("--audio_path", help="speech: wav, mp3, m4a, flac, ogg, ... [example/speech.wav]")
     main_io.add_argument("--output_path", help="video to write [output/result.mp4]")
     main_io.add_argument("--crf", type=int, help="video quality, 0 (best) to 51; lower is larger [18]")
-    main_io.add_argument("--no_tag", dest="tag", action="store_false",
-                         help="leave out the note in the file that says the video is synthetic")
+    main_io.add_argument(
+        "--no_tag",
+        dest="tag",
+        action="store_false",
+        help="leave out the note in the file that says the video is synthetic",
+    )
     models = parser.add_argument_group("models")
     models.add_argument("--data_root", help="folder of a model pack, or 'auto' [auto]")
     models.add_argument("--cfg_pkl", help="configuration of the pack, .pkl or .yaml [the one inside the pack]")
     motion = parser.add_argument_group("motion")
     motion.add_argument("--seed", type=int, help="decides head motion and blinks; same seed, same video [0]")
-    motion.add_argument("--emo", help="emotion: angry, disgust, fear, happy, neutral, sad, surprise, contempt, "
-                                      "an index 0-7, or several joined by commas [neutral]")
-    motion.add_argument("--fade_in", type=int, help="frames over which the motion grows from the source pose [-1: none]")
+    motion.add_argument(
+        "--emo",
+        help="emotion: angry, disgust, fear, happy, neutral, sad, surprise, contempt, "
+        "an index 0-7, or several joined by commas [neutral]",
+    )
+    motion.add_argument("--fade_in", type=int, help="frames over which the motion grows out of the pose [-1: none]")
     motion.add_argument("--fade_out", type=int, help="frames over which it returns to the source pose [-1: none]")
     motion.add_argument("--sampling_timesteps", type=int, help="steps of a diffusion sampler, where the pack has one")
     motion.add_argument("--overlap_v2", type=int, help="frames shared by neighbouring motion windows")
@@ -79,7 +90,6 @@ def build_parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 done, 1 internal failure, 2 bad input, 130 interrupted)."""
     options = vars(build_parser().parse(argv))
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded: the stages are the threads
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it has to say comes as our own errors
     verbose, quiet = options.pop("verbose", False), options.pop("quiet", False)
     level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
@@ -96,8 +106,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     if not quiet:
-        print(f"{result.output}: {result.frames} frames, {result.seconds:.2f} s of video in {result.elapsed:.2f} s "
-              f"(real-time factor {result.real_time_factor:.2f}){peak_memory()}")
+        print(
+            f"{result.output}: {result.frames} frames, {result.seconds:.2f} s of video in {result.elapsed:.2f} s "
+            f"(real-time factor {result.real_time_factor:.2f}){peak_memory()}"
+        )
     if verbose:
         for name, timing in result.timings.items():
             print(f"  {name:<14} {1000 * timing.busy / max(timing.count, 1):7.2f} ms x {timing.count}")
@@ -126,7 +138,8 @@ def generate(options: dict, show_progress: bool):
     audio = options.pop("audio_path", str(EXAMPLE / "speech.wav"))
     output = options.pop("output_path", "output/result.mp4")
     sdk = StreamSDK(cfg_pkl=options.pop("cfg_pkl", None), data_root=options.pop("data_root", "auto"))
-    bar = tqdm(unit="frame", disable=None if show_progress else True, leave=False, delay=0.2)  # None: only on a terminal
+    hidden = None if show_progress else True  # None: shown on a terminal only
+    bar = tqdm(unit="frame", disable=hidden, leave=False, delay=0.2)
 
     def progress(done: int, total: int) -> None:
         bar.total = total

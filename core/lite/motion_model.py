@@ -11,8 +11,18 @@ from core.backends.onnx import load_session
 from core.lite.head_motion import HeadMotion, blink_intervals
 from core.lite.lip_shape import shape_lips, smooth_frames, speech_gate
 from core.lite.motion_space import FaceSpace
-from core.motion import EXP, MOTION_DIM, NUM_KEYPOINTS, PITCH, ROLL, SCALE, TRANSLATION, YAW
-from core.motion import bins_to_degrees, degrees_to_bins
+from core.motion import (
+    EXP,
+    MOTION_DIM,
+    NUM_KEYPOINTS,
+    PITCH,
+    ROLL,
+    SCALE,
+    TRANSLATION,
+    YAW,
+    bins_to_degrees,
+    degrees_to_bins,
+)
 
 __all__ = ["MotionModel", "blink_intervals"]
 

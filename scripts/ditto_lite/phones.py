@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from ridge import Projection
 from torch import nn
 
 from core.lite.speech_encoder import SpeechEncoder
-from lite_ridge import Projection
 
 CLOSED, LIP_TEETH, ROUNDED, SPEECH = range(4)
 PHONES = (

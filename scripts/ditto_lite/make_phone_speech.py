@@ -1,6 +1,6 @@
 """Make synthetic speech with known phoneme times: flite sentences as 16 kHz wav files and one JSON of their phones.
 
-    python scripts/make_phone_speech.py OUT_DIR [--sentences 900] [--seed 0]
+    python scripts/ditto_lite/make_phone_speech.py OUT_DIR [--sentences 900] [--seed 0]
 
 Needs the `flite` program (voices slt, awb, rms, kal16). The sentences come from small word lists, rich in lip closures.
 Phones are [name, start, end] in seconds; names are flite's (ARPAbet in small letters, `pau` for silence).

@@ -1,10 +1,12 @@
 """Train the embedded pack's audio-to-motion model and write audio2motion.onnx (spec lite.md sections 5 and 9).
 
-    python scripts/make_phone_speech.py PHONES
-    PYTHONPATH=. python scripts/train_lite_motion.py --clips DIR ... --phones PHONES --cache CACHE [--held_out ID ...]
+    python scripts/ditto_lite/make_phone_speech.py PHONES
+    PYTHONPATH=. python scripts/ditto_lite/train_motion.py --clips DIR ... --phones PHONES --cache CACHE [--held_out ID]
 
 1. Ridge regression from the speech encoder's output to the lip keypoints of tracked clips.
-    PYTHONPATH=. python scripts/train_lite_motion.py --clips DIR ... --phones PHONES --cache CACHE [--held_out ID]
+2. A small convolutional network that hears closures, lip to teeth, rounding and speech, on synthetic speech with known
+   phone times.
+
 With --held_out both are first fitted without those people and one voice and scored on them. The file written is fitted
 on everything.
 """
@@ -19,15 +21,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from motion_export import export
+from phones import CLOSED, LIP_TEETH, ROUNDED, SPEECH, Utterance, load_utterances, probabilities, train_events
+from ridge import COMPONENTS, Projection, fit_projection, fit_ridge, with_context
+from tracks import Talk, load_tracks, to_talk
 
 from core.lite.motion_space import LIP_SLOTS, LOWER_LIP, UPPER_LIP, FaceSpace
 from core.lite.speech_encoder import SpeechEncoder
-from lite_motion_export import export
-from lite_phones import CLOSED, LIP_TEETH, ROUNDED, SPEECH, Utterance, load_utterances, probabilities, train_events
-from lite_ridge import COMPONENTS, Projection, fit_projection, fit_ridge, with_context
-from lite_tracks import Talk, load_tracks, to_talk
 
-PACK = Path(__file__).parents[1] / "checkpoints" / "ditto_lite"
+PACK = Path(__file__).resolve().parents[2] / "checkpoints" / "ditto_lite"
 HELD_OUT_VOICE = "rms"
 EXPRESSIONS = 10  # principal components of the lip keypoints
 EVENT_COMPONENTS = 96
@@ -35,7 +37,7 @@ FOLDS = 5
 ENOUGH_R = 0.3  # a component predicted worse than this is damped
 MAX_GAIN = 1.6  # a component that is hardly predictable must not become noise
 LIP = list(LIP_SLOTS)
-log = logging.getLogger("train_lite_motion")
+log = logging.getLogger("train_motion")
 
 
 @dataclass
