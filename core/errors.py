@@ -1,4 +1,4 @@
-"""User-facing errors. The CLI prints their text as one line and exits with `exit_code`; library users catch `DittoError`."""
+"""User-facing errors. The CLI prints their text as one line and exits with `exit_code`."""
 
 
 class DittoError(Exception):
@@ -27,5 +27,6 @@ class StageError(DittoError):
 
     def __init__(self, stage: str, cause: BaseException):
         kind = type(cause).__name__
-        super().__init__(f"stage '{stage}' failed: {kind}: {cause}" if str(cause) else f"stage '{stage}' failed: {kind}")
+        reason = f"{kind}: {cause}" if str(cause) else kind
+        super().__init__(f"stage '{stage}' failed: {reason}")
         self.stage = stage

@@ -18,7 +18,9 @@ CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 EMBEDDED = CHECKPOINTS / "ditto_lite"
 
 
-def load_pack(data_root: str | Path = "auto", cfg_pkl: str | Path | None = None, **overrides: Any) -> tuple[PackConfig, Models]:
+def load_pack(
+    data_root: str | Path = "auto", cfg_pkl: str | Path | None = None, **overrides: Any
+) -> tuple[PackConfig, Models]:
     """Load a pack.
 
     Args:
@@ -67,5 +69,5 @@ def model_files(config: PackConfig, root: Path) -> dict[str, Path]:
     files = {name: root / path if (root / path).is_file() else Path(path) for name, path in named.items()}
     missing = [str(root / named[name]) for name, path in files.items() if not path.is_file()]
     if missing:
-        raise PackError(f"model files missing: {', '.join(missing)}; restore the pack (git checkout, or download it again)")
+        raise PackError(f"model files missing: {', '.join(missing)}; restore the pack (git checkout or download)")
     return files

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from core.atomic_components.audio2motion import Audio2Motion, OfflineMotion
 from core.atomic_components.avatar_registrar import AvatarRegistrar
 from core.atomic_components.condition_handler import Character, ConditionHandler, ConditionParts
@@ -61,7 +63,12 @@ class StreamSDK:
         self.config, self.models = load_pack(data_root, cfg_pkl, **overrides)
 
     def run(
-        self, source: str | Path, audio: str | Path, output: str | Path, progress: Progress | None = None, **options: Any
+        self,
+        source: str | Path,
+        audio: str | Path,
+        output: str | Path,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> RunResult:
         """Animate a portrait with a recording and write an mp4.
 
@@ -80,9 +87,11 @@ class StreamSDK:
         avatar = self.register(source, chosen)
         total = num_frames(len(samples))
         motion, picture = self._motion_stages(avatar, chosen, total), self._picture_stages(avatar, chosen)
-        video = VideoWriter(output, avatar.frames[0].shape[:2], FPS, chosen.writer.crf, audio=audio, tag=chosen.writer.tag)
+        size, how = avatar.frames[0].shape[:2], chosen.writer
+        video = VideoWriter(output, size, FPS, how.crf, audio=audio, tag=how.tag)
         stages = [*motion, *picture, Writer(video).stage()]
-        with Pipeline(stages, on_progress=progress and partial(_report, progress, total)) as pipeline:
+        pipeline = Pipeline(stages, on_progress=progress and partial(_report, progress, total))
+        with threadpool_limits(1, user_api="blas"), pipeline:  # the stages are the threads; more would fight with them
             pipeline.put(samples)
         if video.frames != total:
             raise OutputError(f"{output}: {video.frames} frames were made for {total} frames of speech")
@@ -90,7 +99,8 @@ class StreamSDK:
 
     def register(self, source: str | Path, options: RunOptions) -> Avatar:
         """Read a portrait and find out all that rendering needs. Raises InputError."""
-        return AvatarRegistrar(self.models.analyser, self.models.blink_array)(source, options.crop, options.source.max_size)
+        registrar = AvatarRegistrar(self.models.analyser, self.models.blink_array)
+        return registrar(source, options.crop, options.source.max_size)
 
     def keypoint_pairs(self, source: str | Path, audio: str | Path, limit: int) -> tuple[list[tuple], Avatar]:
         """(x_s, x_d) of the first `limit` frames, and the avatar: what the renderer gets, for measuring it alone."""
@@ -106,7 +116,8 @@ class StreamSDK:
     def _motion_stages(self, avatar: Avatar, options: RunOptions, total: int) -> list[Stage]:
         """Speech samples -> frames with keypoints."""
         models, seed = self.models, options.seed
-        parts = ConditionParts(**{part.name: self.config.audio2motion_cfg[part.name] for part in fields(ConditionParts)})
+        flags = self.config.audio2motion_cfg
+        parts = ConditionParts(**{part.name: flags[part.name] for part in fields(ConditionParts)})
         character = Character.of_avatar(avatar) if options.ch_info is None else Character.from_ch_info(options.ch_info)
         conditions = ConditionHandler(character, options.condition, parts)
         sampler = models.motion.sampler(seed, options.motion.sampling_timesteps)

@@ -43,7 +43,8 @@ print(json.dumps({
 def run_job(source: Path, audio: Path, seed: int = 0) -> dict:
     """One job in a fresh process; times in seconds, memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", CHILD, str(source), str(audio), f"{folder}/out.mp4", str(seed), str(time.time())]
+        arguments = [source, audio, f"{folder}/out.mp4", seed, time.time()]
+        command = [sys.executable, "-c", CHILD, *map(str, arguments)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"the benchmark run failed:\n{done.stderr}")
@@ -87,8 +88,10 @@ def render(source: Path, audio: Path, frames: int = 200) -> dict:
         times.append(time.perf_counter() - start)
         cpu.append(time.thread_time() - start_cpu)
     times, cpu = sorted(times), sorted(cpu)
-    return {"render, ms per frame, median": 1000 * times[len(times) // 2],
-            "render, ms per frame, processor time, median": 1000 * cpu[len(cpu) // 2]}
+    return {
+        "render, ms per frame, median": 1000 * times[len(times) // 2],
+        "render, ms per frame, processor time, median": 1000 * cpu[len(cpu) // 2],
+    }
 
 
 def memory(source: Path, audio: Path) -> dict:
@@ -113,8 +116,9 @@ def memory(source: Path, audio: Path) -> dict:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--what", choices=("all", "e2e", "render", "memory"), default="all",
-                        help="all = e2e and render")
+    parser.add_argument(
+        "--what", choices=("all", "e2e", "render", "memory"), default="all", help="all = e2e and render"
+    )
     parser.add_argument("--source", type=Path, default=ROOT / "example" / "portrait.png")
     parser.add_argument("--audio", type=Path, default=ROOT / "example" / "speech.wav")
     parser.add_argument("--runs", type=int, default=3, help="runs of the end-to-end job; the median one is shown")
@@ -127,7 +131,8 @@ def main() -> None:
         rows |= render(args.source, args.audio)
     if args.what == "memory":
         rows |= memory(args.source.resolve(), args.audio.resolve())
-    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}\n\n| figure | value |\n|---|---|")
+    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}\n")
+    print("| figure | value |\n|---|---|")
     for name, value in rows.items():
         print(f"| {name} | {value:.2f} |")
     if args.json:

@@ -165,10 +165,17 @@ def test_interrupt_leaves_nothing(tmp_path, kind):
 
 def test_disk_full(tmp_path):
     """A limit on the file size stands for a full disk: the write fails in the middle of the run."""
-    code = ("import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000)); "
-            "from core.cli import main; sys.exit(main(sys.argv[1:]))")
-    done = subprocess.run([sys.executable, "-c", code, *map(str, job(tmp_path)), "--quiet"], cwd=ROOT,
-                          capture_output=True, text=True, timeout=120)
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000)); "
+        "from inference import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, job(tmp_path)), "--quiet"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert_refused(done, "result.mp4", "cannot write")
     assert not (tmp_path / "out").exists()

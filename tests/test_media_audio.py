@@ -56,7 +56,9 @@ def write_with_ffmpeg(path, samples, rate, codec):
     return path
 
 
-@pytest.mark.parametrize("name, codec, rate", [("a.m4a", "aac", 44100), ("a.webm", "libopus", 48000), ("a.mka", "ac3", 48000)])
+@pytest.mark.parametrize(
+    "name, codec, rate", [("a.m4a", "aac", 44100), ("a.webm", "libopus", 48000), ("a.mka", "ac3", 48000)]
+)
 def test_kinds_that_ffmpeg_reads(tmp_path, name, codec, rate):
     path = write_with_ffmpeg(tmp_path / name, tone(rate), rate, codec)
     samples = read_audio(path)

@@ -233,7 +233,9 @@ def test_no_space_left_while_writing(tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writer, "_container", type("Full", (), {"mux": staticmethod(full), "close": lambda self: None})())
+    monkeypatch.setattr(
+        writer, "_container", type("Full", (), {"mux": staticmethod(full), "close": lambda self: None})()
+    )
     with pytest.raises(OutputError, match="No space left"):
         writer.write(frame(0))
     assert os.listdir(tmp_path) == []

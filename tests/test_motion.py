@@ -4,8 +4,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.motion import (
-    POSE, SAMPLES_PER_FRAME, SLICES, Motion, MotionSpace, bins_to_degrees, degrees_to_bins, mirror_index, num_frames,
-    place_keypoints, rotation_matrix, smooth, transform_keypoints,
+    POSE,
+    SAMPLES_PER_FRAME,
+    SLICES,
+    Motion,
+    MotionSpace,
+    bins_to_degrees,
+    degrees_to_bins,
+    mirror_index,
+    num_frames,
+    place_keypoints,
+    rotation_matrix,
+    smooth,
+    transform_keypoints,
 )
 
 PIPELINE = "pipeline_motion.npz"

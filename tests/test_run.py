@@ -19,6 +19,7 @@ from core.sdk import RunResult, StreamSDK
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTRAIT = ROOT / "example" / "portrait.png"
+HOPPER = ROOT / "tests" / "data" / "grace_hopper.jpg"
 SPEECH = ROOT / "example" / "speech.wav"
 SENTENCE = ROOT / "example" / "sentence.wav"
 
@@ -40,7 +41,7 @@ def speech_run(sdk, tmp_path_factory) -> RunResult:
 
 @pytest.fixture(scope="module")
 def sentence_run(sdk, tmp_path_factory) -> RunResult:
-    return sdk.run(ROOT / "tests" / "data" / "grace_hopper.jpg", SENTENCE, tmp_path_factory.mktemp("sentence") / "out.mp4")
+    return sdk.run(HOPPER, SENTENCE, tmp_path_factory.mktemp("sentence") / "out.mp4")
 
 
 def frames_of(path: Path) -> np.ndarray:
@@ -126,8 +127,8 @@ def test_lips_close_at_labelled_m_b_p(sentence_run, tracker):
 
 
 def test_speech_opens_the_lips_and_silence_does_not(sdk, tracker, sentence_run, tmp_path):
-    quiet = sdk.run(ROOT / "tests" / "data" / "grace_hopper.jpg", write_wav(tmp_path / "s.wav", np.zeros(6 * SAMPLE_RATE)),
-                    tmp_path / "quiet.mp4")
+    silence = write_wav(tmp_path / "s.wav", np.zeros(6 * SAMPLE_RATE))
+    quiet = sdk.run(HOPPER, silence, tmp_path / "quiet.mp4")
     meshes = meshes_of(frames_of(quiet.output), tracker)
     resting = opening_of(meshes)
     talking = opening_of(meshes_of(frames_of(sentence_run.output), tracker))
@@ -147,6 +148,27 @@ def test_seed_decides(sdk, tmp_path):
     )
     assert np.array_equal(first, again)
     assert np.abs(first[-1].astype(int) - other[-1]).max() > 20
+
+
+def test_fades_start_and_end_in_the_source_pose(sdk, tmp_path):
+    speech = write_wav(tmp_path / "s.wav", read_audio(SPEECH)[16000:48000])
+    frames = frames_of(sdk.run(PORTRAIT, speech, tmp_path / "out.mp4", fade_in=10, fade_out=10).output).astype(float)
+    source = read_image(PORTRAIT).astype(float)
+    change = np.abs(frames - source)[:, 40:200, 150:300].mean(axis=(1, 2, 3))  # the head
+    assert max(change[0], change[-1]) < 0.7 * np.median(change)
+    assert max(change[0], change[-1]) < 5
+
+
+def test_emotion_moves_the_mouth_corners(sdk, tracker, tmp_path):
+    speech = write_wav(tmp_path / "s.wav", read_audio(SENTENCE)[:32000])
+    lift = {}
+    for emotion in ("happy", "neutral", "sad"):
+        result = sdk.run(HOPPER, speech, tmp_path / f"{emotion}.mp4", emo=emotion)
+        meshes = meshes_of(frames_of(result.output), tracker)
+        middle = meshes[:, (0, 17), 1].mean(axis=1)
+        lift[emotion] = np.median(middle - meshes[:, (61, 291), 1].mean(axis=1))  # pixels, up is positive
+    assert lift["happy"] > lift["neutral"] + 0.5
+    assert lift["sad"] < lift["neutral"] - 0.5
 
 
 @pytest.mark.parametrize("seconds", [1 / SAMPLE_RATE, 0.2])

@@ -33,7 +33,7 @@ class MeshAnalyser:
         return None if face is None else _found(face)
 
     def crop_points(self, landmarks: np.ndarray) -> np.ndarray:
-        """The points, (k, 2), that the crop square encloses: brows to chin, so that crop scales mean what users know."""
+        """The points, (k, 2), that the crop square encloses: brows to chin, as crop scales are meant."""
         return landmarks[list(BROWS + JAW), :2]
 
     def describe(self, crop: np.ndarray, landmarks: np.ndarray) -> FaceDescription:

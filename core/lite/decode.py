@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from core.lite import rbf
-from core.lite.appearance import LiteAppearance
+from core.lite.appearance import FACE_FADE, LiteAppearance
 from core.lite.motion_space import CROP_SIZE
 from core.lite.mouth_paint import paint_mouth
 from core.lite.warp import GRID, Deformation
@@ -48,9 +48,19 @@ class LiteDecoder:
 
 def _draw(app: LiteAppearance, crop: np.ndarray, map_x: np.ndarray, map_y: np.ndarray) -> np.ndarray:
     """Remap a crop: the face with cubic interpolation, which keeps the skin sharp, the rest with linear (4 ms less)."""
-    fixed = cv2.convertMaps(map_x, map_y, cv2.CV_16SC2)
-    picture = cv2.remap(crop, *fixed, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    picture = np.empty_like(crop)
+    for part in _around(app.face_box):
+        picture[part] = cv2.remap(crop, map_x[part], map_y[part], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     box = app.face_box
     face = cv2.remap(crop, map_x[box], map_y[box], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     picture[box] = cv2.blendLinear(face, picture[box], app.face_fade, 1 - app.face_fade)
     return picture
+
+
+def _around(box: tuple[slice, slice]) -> list[tuple[slice, slice]]:
+    """The crop without the part of the face box that is not blended: above, below, left and right of it."""
+    fade = int(FACE_FADE)
+    rows, columns = (slice(min(s.start + fade, s.stop), max(s.stop - fade, s.start + fade)) for s in box)
+    top, bottom = slice(0, rows.start), slice(rows.stop, CROP_SIZE)
+    left, right = slice(0, columns.start), slice(columns.stop, CROP_SIZE)
+    return [(top, slice(None)), (bottom, slice(None)), (rows, left), (rows, right)]

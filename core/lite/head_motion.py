@@ -20,7 +20,7 @@ NECK = np.array([[0.0, 0.55], [-0.7, 0.0], [1.0, 0.0]])  # x, y in eye distances
 BREATH = 0.25 / FPS  # cycles per frame
 BREATH_PITCH, BREATH_Y = 0.25, 0.006  # degrees, eye distances
 
-FIRST_BLINK = (20, 50)  # frames
+FIRST_BLINK = (20, 49)  # frames
 BLINK_GAP = (45, 130)
 TYPICAL_GAP = 72
 

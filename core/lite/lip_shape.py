@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.lite.motion_space import LIP_SLOTS, LOWER_LIP, UPPER_LIP
+from core.lite.motion_space import CHIN, LIP_SLOTS, LOWER_LIP, UPPER_LIP
 
 MAX_OPENING = 0.28  # largest gap between the lips in canonical units, about half a mouth width
-CLOSURE_RANGE = (0.25, 0.6)  # probabilities between which a closure goes from none to sealed
+CLOSURE_RANGE = (0.12, 0.5)  # probabilities between which a closure goes from none to sealed
+CLOSURE_CHIN = 0.5  # part of its usual way that the chin goes along with a closure; the lips do the rest
 LIP_TEETH_SHARE = 0.7  # part of the gap that an f or v takes away
 SPEECH_RANGE = (0.25, 0.6)
 QUIET_RANGE = (-6.5, -5.0)  # log energy of a frame between which the mouth comes alive
@@ -15,13 +16,15 @@ GATE_REACH = 2  # frames by which the mouth may move before and after the sound
 GATE_SIGMA = 1.2
 
 # Emotion offsets (label: slot -> x, y) in canonical units; spec pipeline.md 8.2 has the order. Neutral is zero.
-CORNERS, SIDES_UP, SIDES_DOWN = (19, 20), (3, 4), (9, 10)
 EMOTIONS = {
     0: {19: (0.012, 0.008), 20: (-0.012, 0.008), 14: (0, 0.008), 17: (0, -0.008)},
     1: {3: (0, -0.014), 4: (0, -0.014), 14: (0, -0.012), 19: (0, 0.008), 20: (0, 0.008)},
     2: {19: (-0.014, 0.01), 20: (0.014, 0.01), 9: (-0.006, 0.006), 10: (0.006, 0.006)},
-    3: {19: (-0.026, -0.03), 20: (0.026, -0.03), 3: (-0.01, -0.008), 4: (0.01, -0.008), 9: (-0.01, -0.01), 10: (0.01, -0.01)},
-    5: {19: (0.004, 0.026), 20: (-0.004, 0.026), 9: (0, 0.006), 10: (0, 0.006), 17: (0, -0.006)},
+    3: {
+        **{19: (-0.034, -0.042), 20: (0.034, -0.042), 3: (-0.014, -0.012), 4: (0.014, -0.012)},
+        **{9: (-0.014, -0.014), 10: (0.014, -0.014)},
+    },
+    5: {19: (0.006, 0.036), 20: (-0.006, 0.036), 9: (0, 0.008), 10: (0, 0.008), 17: (0, -0.008)},
     7: {20: (0.008, -0.02), 4: (0, -0.006), 10: (0, -0.006)},
 }
 SURPRISE, SURPRISE_OPENING = 6, 0.03
@@ -75,10 +78,12 @@ def shape_lips(
     out = exp * gate[:, None, None]
     gap = out[:, LOWER_LIP, 1] - out[:, UPPER_LIP, 1]
     wanted = np.maximum(gap, 0) + SURPRISE_OPENING * weight[:, SURPRISE]
-    wanted *= 1 - LIP_TEETH_SHARE * gate * smoothstep(lip_teeth, *CLOSURE_RANGE)
-    wanted *= 1 - smoothstep(closed, *CLOSURE_RANGE)
     wanted = MAX_OPENING * np.tanh(wanted / MAX_OPENING)
-    out = out + (wanted - gap)[:, None, None] * mode + np.einsum("ne,ekc->nkc", weight, emotion_basis())
+    kept = 1 - LIP_TEETH_SHARE * gate * smoothstep(lip_teeth, *CLOSURE_RANGE)
+    kept *= 1 - smoothstep(closed, *CLOSURE_RANGE)
+    out = out + (kept * wanted - gap)[:, None, None] * mode
+    out[:, CHIN] += (1 - CLOSURE_CHIN) * ((1 - kept) * wanted)[:, None] * mode[CHIN]
+    out += np.einsum("ne,ekc->nkc", weight, emotion_basis())
     keep = np.zeros((out.shape[1], 1))
     keep[list(LIP_SLOTS)] = 1
     return (out * keep).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.config import PackConfig
+from core.interfaces import Models
 from core.lite.analyser import MeshAnalyser
 from core.lite.decode import LiteDecoder
 from core.lite.face_detector import FaceDetector
@@ -14,7 +15,6 @@ from core.lite.motion_model import MotionModel, blink_intervals
 from core.lite.motion_space import FaceSpace, blink_array
 from core.lite.speech_encoder import SpeechEncoder
 from core.lite.warp import LiteWarp
-from core.interfaces import Models
 from core.motion import MotionSpace
 
 

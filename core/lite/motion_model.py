@@ -1,4 +1,4 @@
-"""The embedded pack's audio-to-motion model: lips from speech features, head from seeded noise (spec lite.md 5 and 9)."""
+"""Audio to motion of the embedded pack: lips from speech features, head from seeded noise (spec lite.md 5 and 9)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from core.backends.onnx import load_session
 from core.lite.head_motion import HeadMotion, blink_intervals
 from core.lite.lip_shape import shape_lips, smooth_frames, speech_gate
 from core.lite.motion_space import FaceSpace
-from core.motion import EXP, MOTION_DIM, NUM_KEYPOINTS, PITCH, ROLL, SCALE, TRANSLATION, YAW, bins_to_degrees, degrees_to_bins
+from core.motion import (
+    EXP,
+    MOTION_DIM,
+    NUM_KEYPOINTS,
+    PITCH,
+    ROLL,
+    SCALE,
+    TRANSLATION,
+    YAW,
+    bins_to_degrees,
+    degrees_to_bins,
+)
 
 __all__ = ["MotionModel", "blink_intervals"]
 
@@ -20,7 +31,7 @@ AUDIO_DIM = 385
 ENERGY = AUDIO_DIM - 1
 EMOTION = slice(AUDIO_DIM, AUDIO_DIM + 8)
 COND_DIM = EMOTION.stop
-CLOSED, LIP_TEETH, ROUNDED, SPEECH = range(4)  # columns of the network's `events`
+CLOSED, LIP_TEETH, SPEECH = 0, 1, 3  # columns of the network's `events`; 2 (lips rounded) is not needed here
 NOD = 1.2  # degrees of pitch per nat of smoothed loudness above its slow mean
 NOD_FAST, NOD_SLOW = 2.0, 4.0  # frames
 QUIET_LIFE = 0.3  # part of the quick head motion that stays while nobody speaks

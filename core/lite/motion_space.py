@@ -26,7 +26,7 @@ MIRROR_SLOTS = (0, 2, 1, 4, 3, 5, 6, 8, 7, 10, 9, 15, 12, 16, 14, 11, 13, 17, 18
 LIP_SLOTS = (3, 4, 5, 6, 9, 10, 12, 14, 17, 19, 20)
 EYE_SLOTS = (11, 13, 15, 16)
 RIGID_SLOTS = (0, 7, 8, 18)
-UPPER_LIP, LOWER_LIP, LEFT_CORNER, RIGHT_CORNER = 6, 12, 19, 20
+UPPER_LIP, LOWER_LIP, LEFT_CORNER, RIGHT_CORNER, CHIN = 6, 12, 19, 20, 5
 LID_PAIRS = ((11, 13), (15, 16))  # upper and lower lid of each eye
 
 # Inner lip vertices that meet when the mouth is shut, upper and lower, and the slots that can bring them together.

@@ -60,9 +60,7 @@ def _contours(mouth: MouthWarp, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Height of upper and lower inner lip at each pixel's column."""
     n = len(mouth.curves)
     index = (u + 1.5 * mouth.half) * np.float32((n - 1) / (3 * mouth.half))
-    both = cv2.remap(
-        mouth.curves[None], index, np.zeros_like(index), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    both = cv2.remap(mouth.curves[None], index, np.zeros_like(index), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return both[..., 0], both[..., 1]
 
 

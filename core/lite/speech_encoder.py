@@ -3,7 +3,8 @@
 Every window holds 1 s of past, one step of new frames and 0.2 s of look-ahead; a recording is treated as if silence
 came before and after it, so each frame sees the same amount of context and memory does not grow with the length.
 Whisper's absolute positions make half the variance of its features; the pack's table of their means (output
-`positions`, fitted by scripts/fit_speech_positions.py) is taken off, so that features hardly depend on the window.
+`positions`, fitted by scripts/ditto_lite/fit_speech_positions.py) is taken off, so that features hardly depend on the
+window.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from core.backends.onnx import load_session
 from core.errors import InputError
 from core.lite.loudness import Loudness, speech_level
 from core.lite.mel import CONTEXT, HOP, log10_mel, whisper_scale
-from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME as FRAME
+from core.motion import SAMPLE_RATE
+from core.motion import SAMPLES_PER_FRAME as FRAME
 
 MELS = FRAME // HOP
 WIDTH = 384
@@ -48,7 +50,7 @@ class SpeechEncoder:
         return np.concatenate(list(self.blocks(audio)))
 
     def blocks(self, audio: np.ndarray) -> Iterator[np.ndarray]:
-        """What `encode` gives, in blocks of at most OFFLINE_STEP frames, so that memory does not grow with the length."""
+        """What `encode` gives, in blocks of at most OFFLINE_STEP frames: memory does not grow with the length."""
         audio = _checked(audio)
         if not len(audio):
             raise InputError("the audio is empty; give a recording with at least one sample")

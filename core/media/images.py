@@ -50,7 +50,7 @@ def read_image(path: str | Path, max_size: int = 1920) -> np.ndarray:
     if kind is None:
         raise InputError(f"{path}: not a picture (use JPEG, PNG, WebP, BMP, TIFF or GIF)")
     if _is_damaged(data, kind):
-        raise InputError(f"{path}: the picture is cut off or damaged (incomplete {kind} file); copy or download it again")
+        raise InputError(f"{path}: the picture is cut off or damaged (incomplete {kind} file); copy it again")
     bgr = _decode(data)
     if bgr is None:
         raise InputError(f"{path}: cannot decode this {kind} picture; it is damaged or of a kind that OpenCV lacks")

@@ -28,7 +28,11 @@ def run(golden, motion_of, avatar):
         source = motion_of(z[f"src_{kind}"])
         options = {**options, "delta_eye_arr": z["delta_eye_arr"][:blink] if blink else None}
         stage = MotionStitch(
-            avatar(source), StitchOptions(**options), MotionSpace(), random.Random(0), fake_network,
+            avatar(source),
+            StitchOptions(**options),
+            MotionSpace(),
+            random.Random(0),
+            fake_network,
             float(motion_of(z["ch_x_s_info_0"]).scale[0, 0]) if character else None,
         )
         stage.setup_nd(n, ctrl_info=controls)
@@ -51,19 +55,24 @@ def check(z, case, result):
     np.testing.assert_allclose(x_d, z[f"{case}_xd"], atol=2e-5)
 
 
-@pytest.mark.parametrize("case, options", [
-    ("img_default", {}),
-    ("vid_default", {}),
-    ("img_absolute", {"relative_d": False}),
-    ("img_nostitch", {"flag_stitching": False}),
-    ("vid_nostitch", {"flag_stitching": False}),
-])
+@pytest.mark.parametrize(
+    "case, options",
+    [
+        ("img_default", {}),
+        ("vid_default", {}),
+        ("img_absolute", {"relative_d": False}),
+        ("img_nostitch", {"flag_stitching": False}),
+        ("vid_nostitch", {"flag_stitching": False}),
+    ],
+)
 def test_plain_runs(golden, run, case, options):
     check(golden("pipeline_stitch.npz"), case, run(case[:3], options))
 
 
-@pytest.mark.parametrize("case, options", [("img_fade_s", FADE_S), ("vid_fade_s", FADE_S),
-                                           ("img_fade_s_all", {**FADE_S, "fade_out_keys": None})])
+@pytest.mark.parametrize(
+    "case, options",
+    [("img_fade_s", FADE_S), ("vid_fade_s", FADE_S), ("img_fade_s_all", {**FADE_S, "fade_out_keys": None})],
+)
 def test_fades_to_the_source(golden, run, case, options):
     z = golden("pipeline_stitch.npz")
     check(z, case, run(case[:3], options, controls=fades(z)))

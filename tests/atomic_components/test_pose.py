@@ -38,14 +38,17 @@ def test_unknown_parts_are_refused():
         Mix.plan(("exp", "lips"), is_image=True)
 
 
-@pytest.mark.parametrize("case, drive_eye, blink", [
-    ("img_nodelta", True, False),
-    ("img_delta", True, True),
-    ("vid_nodelta", False, False),
-    ("vid_drive_nodelta", True, False),
-    ("vid_drive_delta", True, True),
-    ("img_nodrive_delta", False, True),
-])
+@pytest.mark.parametrize(
+    "case, drive_eye, blink",
+    [
+        ("img_nodelta", True, False),
+        ("img_delta", True, True),
+        ("vid_nodelta", False, False),
+        ("vid_drive_nodelta", True, False),
+        ("vid_drive_delta", True, True),
+        ("img_nodrive_delta", False, True),
+    ],
+)
 def test_expression_masks_match_the_reference(golden, case, drive_eye, blink):
     z = golden(PIPELINE)
     for mask, name in zip(expression_masks(MotionSpace(), drive_eye, blink), ("a1", "a2", "a3"), strict=True):

@@ -22,14 +22,19 @@ def test_names_shapes_and_outputs(session):
     assert list(session.outputs) == ["regressors", "classificators"]
     out = session.run(input=np.zeros((1, 128, 128, 3), np.float32))
     assert {name: array.shape for name, array in out.items()} == {
-        "regressors": (1, 896, 16), "classificators": (1, 896, 1)}
+        "regressors": (1, 896, 16),
+        "classificators": (1, 896, 1),
+    }
 
 
-@pytest.mark.parametrize("array, found", [
-    (np.zeros((1, 64, 128, 3), np.float32), r"float32 \[1, 64, 128, 3\]"),
-    (np.zeros((1, 128, 128, 3)), r"float64 \[1, 128, 128, 3\]"),
-    (np.zeros((128, 128, 3), np.float32), r"float32 \[128, 128, 3\]"),
-])
+@pytest.mark.parametrize(
+    "array, found",
+    [
+        (np.zeros((1, 64, 128, 3), np.float32), r"float32 \[1, 64, 128, 3\]"),
+        (np.zeros((1, 128, 128, 3)), r"float64 \[1, 128, 128, 3\]"),
+        (np.zeros((128, 128, 3), np.float32), r"float32 \[128, 128, 3\]"),
+    ],
+)
 def test_wrong_shape_or_dtype_says_expected_and_found(session, array, found):
     with pytest.raises(PackError, match=rf"face_detection.*expected float32 \[1, 128, 128, 3\], found {found}"):
         session.run(input=array)

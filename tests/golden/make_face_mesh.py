@@ -1,6 +1,6 @@
 """Landmarks of mediapipe 0.10.21 for the face mesh tests. Run once, in an environment that has mediapipe:
 
-    python tests/golden/make_face_mesh.py tests/golden/face_mesh.json --decimals 2 PICTURE...
+python tests/golden/make_face_mesh.py tests/golden/face_mesh.json --decimals 2 PICTURE...
 """
 
 import argparse
@@ -32,8 +32,10 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, nargs="+")
     parser.add_argument("--decimals", type=int, default=2)
     args = parser.parse_args()
-    lines = [f"{json.dumps(path.name)}: {json.dumps(landmarks(path, args.decimals), separators=(',', ':'))}"
-             for path in args.pictures]
+    lines = [
+        f"{json.dumps(path.name)}: {json.dumps(landmarks(path, args.decimals), separators=(',', ':'))}"
+        for path in args.pictures
+    ]
     args.out.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 

@@ -18,8 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "checkpoints" / "ditto_lite"
 PICTURES = [ROOT / "example" / "portrait.png", *sorted((ROOT / "tests" / "data").glob("*.jpg"))]
 SHARED = ROOT.parent / "shared" / "data" / "portraits"
-GOLDEN = {name: json.loads((ROOT / "tests" / "golden" / f"{name}.json").read_text())
-          for name in ("face_mesh", "face_mesh_shared")}
+GOLDEN = {
+    name: json.loads((ROOT / "tests" / "golden" / f"{name}.json").read_text())
+    for name in ("face_mesh", "face_mesh_shared")
+}
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +113,7 @@ def test_two_faces_come_largest_first(detector, tracker):
     small = cv2.resize(small, None, fx=0.45, fy=0.45, interpolation=cv2.INTER_AREA)
     canvas = np.full((512, 512 + small.shape[1], 3), 90, np.uint8)
     canvas[: small.shape[0], : small.shape[1]] = small
-    canvas[:, small.shape[1]:] = large
+    canvas[:, small.shape[1] :] = large
     faces, _ = tracker.static(canvas)
     assert len(faces) == 2 and faces[0].area > faces[1].area
     assert [face.area for face in detector.detect(canvas)[0]] == sorted((f.detection.area for f in faces), reverse=True)
@@ -121,7 +123,7 @@ def test_two_faces_come_largest_first(detector, tracker):
 def test_a_face_that_fills_the_photo_is_found_on_a_padded_canvas(detector, tracker):
     golden = np.array(GOLDEN["face_mesh"]["portrait.png"][0])[:, :2]
     (x0, y0), (x1, y1) = golden.min(axis=0).round().astype(int), golden.max(axis=0).round().astype(int)
-    close = read(PICTURES[0])[y0 + 20: y1 - 20, x0 + 14: x1 - 14].copy()
+    close = read(PICTURES[0])[y0 + 20 : y1 - 20, x0 + 14 : x1 - 14].copy()
     assert not next(detector.attempts(close))[0]
     faces, best = tracker.static(close)
     assert len(faces) == 1 and best > 0.5

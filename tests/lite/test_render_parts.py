@@ -66,9 +66,7 @@ def test_soft_limit_is_smooth():
 @settings(max_examples=40)
 @given(*[st.floats(-5, 5)] * 3, st.floats(0.95, 1.05), st.floats(-0.1, 0.1))
 def test_a_small_head_motion_has_no_residual(pitch, yaw, roll, scale, shift):
-    x_s = normalise_mesh(
-        FaceSpace.load(SPACE).canonical_keypoints * 120 + np.array([256, 230, 0])
-    ).astype(np.float64)
+    x_s = normalise_mesh(FaceSpace.load(SPACE).canonical_keypoints * 120 + np.array([256, 230, 0])).astype(np.float64)
     x_d = scale * x_s @ rotation_matrix(pitch, yaw, roll)[0].astype(np.float64) + [shift, 0, 0]
     pose, residual = split_motion(x_s, x_d)
     assert np.abs(residual).max() < 1e-2

@@ -50,7 +50,9 @@ def test_file_fits_the_pack():
     assert MODEL.stat().st_size < 9e6
 
 
-@pytest.mark.parametrize("cuts", [[], [1, 2, 700, 9999], list(range(1777, 113600, 1777)), list(range(160, 113600, 160))])
+@pytest.mark.parametrize(
+    "cuts", [[], [1, 2, 700, 9999], list(range(1777, 113600, 1777)), list(range(160, 113600, 160))]
+)
 def test_result_does_not_depend_on_the_cuts(encoder, speech, cuts):
     stream = encoder.stream(OFFLINE_STEP, speech_level(speech))
     np.testing.assert_allclose(in_pieces(stream, speech, cuts), encoder.encode(speech), atol=1e-3)

@@ -6,11 +6,14 @@ from core.options import BlendOptions
 from core.utils.mask import blend_mask, feather_mask
 
 
-@pytest.mark.parametrize("name, args", [
-    ("mask_512x512_0.9_0.9", (512, 512, 0.9, 0.9)),
-    ("mask_64x48_0.8_0.7", (64, 48, 0.8, 0.7)),
-    ("mask_512x512_0.97_0.97", (512, 512, 0.97, 0.97)),
-])
+@pytest.mark.parametrize(
+    "name, args",
+    [
+        ("mask_512x512_0.9_0.9", (512, 512, 0.9, 0.9)),
+        ("mask_64x48_0.8_0.7", (64, 48, 0.8, 0.7)),
+        ("mask_512x512_0.97_0.97", (512, 512, 0.97, 0.97)),
+    ],
+)
 def test_feather_mask_matches_the_reference(golden, name, args):
     np.testing.assert_allclose(feather_mask(*args), golden("pipeline_putback.npz")[name], atol=2e-5)
 

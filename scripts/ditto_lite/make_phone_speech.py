@@ -1,6 +1,6 @@
 """Make synthetic speech with known phoneme times: flite sentences as 16 kHz wav files and one JSON of their phones.
 
-    python scripts/make_phone_speech.py OUT_DIR [--sentences 900] [--seed 0]
+    python scripts/ditto_lite/make_phone_speech.py OUT_DIR [--sentences 900] [--seed 0]
 
 Needs the `flite` program (voices slt, awb, rms, kal16). The sentences come from small word lists, rich in lip closures.
 Phones are [name, start, end] in seconds; names are flite's (ARPAbet in small letters, `pau` for silence).
@@ -17,27 +17,34 @@ from pathlib import Path
 
 VOICES = ("slt", "awb", "rms", "kal16")
 
-WHO = """my mother|the farmer|a young woman|Peter and Mary|the whole family|Bob|our best friend|the old captain|some people
-|the mayor|every pupil|Vivian|a famous painter|the plumber|Doctor Wilson|the members of the club|a quiet boy|Mister Brown
-|the new teacher|Emma|nobody|the president|two brave women|the man with the beard|your uncle|the visitor|Frank|I|we|they
-|she|he|you and I|the queen|a beautiful bird|the company|the committee|this machine|that big dog|the children"""
-DID = """wanted to buy|has already seen|never believed in|will probably move|might remember|painted|opened|found|put away
-|forgot about|is going to keep|was looking for|brought home|asked for|often plays with|cannot afford|should improve
-|gave up|took a picture of|finally received|used to make|must have lost|would rather have|is thinking about|carried
-|complained about|described|prepared|gladly shared|worked on|helped us with|climbed over|measured|simply loves|broke"""
-WHAT = """a bowl of apples|the map of Europe|five fresh pumpkins|a warm blanket|the paper boat|this wonderful movie|a cup of coffee
-|the bottom shelf|his broken umbrella|her favourite song|the empty bottle|a very small room|the problem|seven purple flowers
-|the black and white film|some butter and jam|a pair of brown boots|the number of visitors|every penny|our summer house
-|a box of matches|the lamp by the window|the first chapter|many good ideas|a simple answer|the boring meeting|its own shadow
-|a bunch of grapes|the value of money|a loaf of bread|the top of the mountain|the wooden bridge|a few more minutes
-|what we had seen|the open door|a long letter|the weather|those yellow leaves|an amazing jump|the football game|the moon"""
-WHERE = """before the meeting|in the middle of the night|at home|above the village|from the beginning|on Monday morning
-|after a while|behind the barn|without any help|in September|with both hands|because of the storm|for the first time
-|near the river|as fast as possible|for my birthday|under the table|by mistake|at half past five|on the way back
-|in a very calm voice|every now and then|between two buildings|while we were away|if you must know|in the public park|today"""
-EXTRA = """Maybe.|Well, I hope so.|Of course!|Why not?|Please be patient.|Oh, what a pity.|Hmm, perhaps.|Come back tomorrow!
-|You know what I mean.|That is impossible.|Let me think about it.|Who would believe it?|How about a walk?|Yes, we do.|No, thank you.
-|Never mind.|We have to move on.|It's about time.|Are you coming?|Thank you very much for your time.|Good evening, everybody."""
+WHO = """my mother|the farmer|a young woman|Peter and Mary|the whole family|Bob|our best friend
+|the old captain|some people|the mayor|every pupil|Vivian|a famous painter|the plumber|Doctor Wilson
+|the members of the club|a quiet boy|Mister Brown|the new teacher|Emma|nobody|the president
+|two brave women|the man with the beard|your uncle|the visitor|Frank|I|we|they|she|he|you and I
+|the queen|a beautiful bird|the company|the committee|this machine|that big dog|the children"""
+DID = """wanted to buy|has already seen|never believed in|will probably move|might remember|painted|opened
+|found|put away|forgot about|is going to keep|was looking for|brought home|asked for
+|often plays with|cannot afford|should improve|gave up|took a picture of|finally received
+|used to make|must have lost|would rather have|is thinking about|carried|complained about|described
+|prepared|gladly shared|worked on|helped us with|climbed over|measured|simply loves|broke"""
+WHAT = """a bowl of apples|the map of Europe|five fresh pumpkins|a warm blanket|the paper boat
+|this wonderful movie|a cup of coffee|the bottom shelf|his broken umbrella|her favourite song
+|the empty bottle|a very small room|the problem|seven purple flowers|the black and white film
+|some butter and jam|a pair of brown boots|the number of visitors|every penny|our summer house
+|a box of matches|the lamp by the window|the first chapter|many good ideas|a simple answer
+|the boring meeting|its own shadow|a bunch of grapes|the value of money|a loaf of bread
+|the top of the mountain|the wooden bridge|a few more minutes|what we had seen|the open door
+|a long letter|the weather|those yellow leaves|an amazing jump|the football game|the moon"""
+WHERE = """before the meeting|in the middle of the night|at home|above the village|from the beginning
+|on Monday morning|after a while|behind the barn|without any help|in September|with both hands
+|because of the storm|for the first time|near the river|as fast as possible|for my birthday
+|under the table|by mistake|at half past five|on the way back|in a very calm voice
+|every now and then|between two buildings|while we were away|if you must know|in the public park
+|today"""
+EXTRA = """Maybe.|Well, I hope so.|Of course!|Why not?|Please be patient.|Oh, what a pity.|Hmm, perhaps.
+|Come back tomorrow!|You know what I mean.|That is impossible.|Let me think about it.
+|Who would believe it?|How about a walk?|Yes, we do.|No, thank you.|Never mind.|We have to move on.
+|It's about time.|Are you coming?|Thank you very much for your time.|Good evening, everybody."""
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ class Projection:
 
 
 def fit_projection(features: np.ndarray, components: int, whiten: float = 0.0) -> Projection:
-    """Principal components of feature rows (n, >= 384), the first of unit variance; `whiten` 1 gives all unit variance."""
+    """Principal components of feature rows (n, >= 384), the first of unit variance, all of them with `whiten` 1."""
     rows = features[:, :WIDTH].astype(np.float64)
     mean = rows.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((rows - mean).T))

@@ -2,7 +2,7 @@
 
     pip download --no-deps mediapipe==0.10.21
     pip install onnx tflite flatbuffers
-    python scripts/convert_face_models.py mediapipe-0.10.21-*.whl
+    python scripts/ditto_lite/convert_face_models.py mediapipe-0.10.21-*.whl
 
 The argument may also be the folder of an installed mediapipe package. The result is checked into the repository, so
 only a change of the converter needs this script. See spec: embedded pack, face models.
@@ -22,7 +22,7 @@ MODELS = {
     "face_detection_short_range": "mediapipe/modules/face_detection/face_detection_short_range.tflite",
     "face_landmark_with_attention": "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
 }
-PACK = Path(__file__).resolve().parents[1] / "checkpoints" / "ditto_lite"
+PACK = Path(__file__).resolve().parents[2] / "checkpoints" / "ditto_lite"
 
 
 def read_member(source: Path, member: str) -> bytes:

@@ -72,8 +72,9 @@ class GraphBuilder:
             if kind == "CUSTOM":
                 kind = code.CustomCode().decode()
                 custom = flexbuffers.Loads(op.CustomOptionsAsNumpy().tobytes()) if op.CustomOptionsLength() else {}
-            found.append(Operator(kind, op.InputsAsNumpy().tolist(), op.OutputsAsNumpy().tolist(),
-                                  op.BuiltinOptions(), custom))
+            found.append(
+                Operator(kind, op.InputsAsNumpy().tolist(), op.OutputsAsNumpy().tolist(), op.BuiltinOptions(), custom)
+            )
         return found
 
     def shape(self, tensor: int) -> list[int]:
@@ -117,6 +118,7 @@ class GraphBuilder:
 
     def finish(self, name: str) -> onnx.ModelProto:
         """Close the graph with inputs and outputs named and laid out as in the original."""
+
         def describe(tensor: int) -> onnx.ValueInfoProto:
             label = self.source.Tensors(tensor).Name().decode()
             return helper.make_tensor_value_info(label, TensorProto.FLOAT, self.shape(tensor))
@@ -125,8 +127,13 @@ class GraphBuilder:
         ends = [describe(tensor) for tensor in outputs]
         for tensor, end in zip(outputs, ends, strict=True):
             self.nodes.append(helper.make_node("Identity", [self.get(tensor, nchw=False)], [end.name]))
-        graph = helper.make_graph(self.nodes, name, [describe(tensor) for tensor in inputs], ends,
-                                  [numpy_helper.from_array(value, key) for key, value in self.weights.items()])
+        graph = helper.make_graph(
+            self.nodes,
+            name,
+            [describe(tensor) for tensor in inputs],
+            ends,
+            [numpy_helper.from_array(value, key) for key, value in self.weights.items()],
+        )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="tflite_to_onnx")
         model.ir_version = 9
         onnx.checker.check_model(model, full_check=True)
@@ -171,8 +178,14 @@ def convolution(graph: GraphBuilder, op: Operator) -> None:
     weights = weights.transpose([3, 0, 1, 2] if depthwise else NCHW_FROM_NHWC)
     kernel = weights.shape[2:]
     names = [graph.get(op.inputs[0], nchw=True), graph.weight(weights), graph.weight(graph.constant(op.inputs[2]))]
-    out = graph.node("Conv", names, group=len(weights) if depthwise else 1, kernel_shape=list(kernel),
-                     strides=[options.StrideH(), options.StrideW()], pads=_pads(graph, op, options, kernel))
+    out = graph.node(
+        "Conv",
+        names,
+        group=len(weights) if depthwise else 1,
+        kernel_shape=list(kernel),
+        strides=[options.StrideH(), options.StrideW()],
+        pads=_pads(graph, op, options, kernel),
+    )
     graph.put(op.outputs[0], _activate(graph, out, options.FusedActivationFunction()), nchw=True)
 
 
@@ -180,8 +193,13 @@ def max_pool(graph: GraphBuilder, op: Operator) -> None:
     """MAX_POOL_2D."""
     options = op.options(tflite.Pool2DOptions)
     kernel = (options.FilterHeight(), options.FilterWidth())
-    out = graph.node("MaxPool", [graph.get(op.inputs[0], nchw=True)], kernel_shape=list(kernel),
-                     strides=[options.StrideH(), options.StrideW()], pads=_pads(graph, op, options, kernel))
+    out = graph.node(
+        "MaxPool",
+        [graph.get(op.inputs[0], nchw=True)],
+        kernel_shape=list(kernel),
+        strides=[options.StrideH(), options.StrideW()],
+        pads=_pads(graph, op, options, kernel),
+    )
     graph.put(op.outputs[0], _activate(graph, out, options.FusedActivationFunction()), nchw=True)
 
 
@@ -241,8 +259,10 @@ def landmarks_to_matrix(graph: GraphBuilder, op: Operator) -> None:
         raise ValueError("a target rotation is not covered")
     points = graph.node("Reshape", [graph.get(op.inputs[0], nchw=False), graph.weight(np.array([-1, 3]))])
     points = graph.node("Gather", [points, graph.weight(np.array([0, 1]))], axis=1)
-    ends = [graph.node("Gather", [points, graph.weight(np.array([options[key]]))], axis=0)
-            for key in ("right_rotation_idx", "left_rotation_idx")]
+    ends = [
+        graph.node("Gather", [points, graph.weight(np.array([options[key]]))], axis=0)
+        for key in ("right_rotation_idx", "left_rotation_idx")
+    ]
     across = graph.node("Sub", ends)
     across = graph.node("Div", [across, graph.node("ReduceL2", [across], keepdims=1)])
     down = graph.node("MatMul", [across, graph.weight(np.array([[0, 1], [-1, 0]], np.float32))])
@@ -282,8 +302,9 @@ def transform_bilinear(graph: GraphBuilder, op: Operator) -> None:
     grid = graph.node("Mul", [grid, graph.weight(np.array([2 / source_width, 2 / source_height], np.float32))])
     grid = graph.node("Sub", [grid, graph.weight(np.array(1, np.float32))])
     grid = graph.node("Reshape", [grid, graph.weight(np.array([1, height, width, 2]))])
-    out = graph.node("GridSample", [graph.get(op.inputs[0], nchw=True), grid],
-                     mode="linear", padding_mode="zeros", align_corners=0)
+    out = graph.node(
+        "GridSample", [graph.get(op.inputs[0], nchw=True), grid], mode="linear", padding_mode="zeros", align_corners=0
+    )
     graph.put(op.outputs[0], out, nchw=True)
 
 
@@ -295,9 +316,20 @@ def transform_landmarks(graph: GraphBuilder, op: Operator) -> None:
 
 
 EMITTERS = {
-    "DEQUANTIZE": dequantize, "CONV_2D": convolution, "DEPTHWISE_CONV_2D": convolution, "MAX_POOL_2D": max_pool,
-    "PRELU": prelu, "RELU": activation, "LOGISTIC": activation, "ADD": arithmetic, "MUL": arithmetic, "PAD": pad,
-    "RESHAPE": reshape, "CONCATENATION": concatenation, "STRIDED_SLICE": strided_slice,
-    "Landmarks2TransformMatrix": landmarks_to_matrix, "TransformTensorBilinear": transform_bilinear,
+    "DEQUANTIZE": dequantize,
+    "CONV_2D": convolution,
+    "DEPTHWISE_CONV_2D": convolution,
+    "MAX_POOL_2D": max_pool,
+    "PRELU": prelu,
+    "RELU": activation,
+    "LOGISTIC": activation,
+    "ADD": arithmetic,
+    "MUL": arithmetic,
+    "PAD": pad,
+    "RESHAPE": reshape,
+    "CONCATENATION": concatenation,
+    "STRIDED_SLICE": strided_slice,
+    "Landmarks2TransformMatrix": landmarks_to_matrix,
+    "TransformTensorBilinear": transform_bilinear,
     "TransformLandmarks": transform_landmarks,
 }

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from ridge import CONTEXT, QUIET, WIDTH
 
 from core.lite.motion_space import LIP_SLOTS
-from lite_ridge import CONTEXT, QUIET, WIDTH
 
 OPSET = 17
 
@@ -44,15 +44,20 @@ class Graph:
 def export(path: Path, lips: Any, projection: Any, events: Any) -> None:
     """Write `features` (1, T, 385) -> `exp` (1, T, 63) and `events` (1, T, 4), ends repeated."""
     graph = Graph()
-    columns = [graph.node("Slice", "features", *(graph.constant(np.array([v])) for v in (a, b, 2)))
-               for a, b in ((0, WIDTH), (WIDTH, WIDTH + 1))]
+    columns = [
+        graph.node("Slice", "features", *(graph.constant(np.array([v])) for v in (a, b, 2)))
+        for a, b in ((0, WIDTH), (WIDTH, WIDTH + 1))
+    ]
     energy = graph.node("Add", graph.node("Max", columns[1], graph.floats([QUIET])), graph.floats([3.0]))
-    rows = [_project(graph, columns[0], energy, part, pad)
-            for part, pad in ((lips.projection, CONTEXT), (projection, 3))]
+    rows = [
+        _project(graph, columns[0], energy, part, pad) for part, pad in ((lips.projection, CONTEXT), (projection, 3))
+    ]
     _lips(graph, rows[0], lips)
     _events(graph, rows[1], events)
-    io = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, "frames", size])
-          for name, size in (("features", WIDTH + 1), ("exp", 63), ("events", 4))]
+    io = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, "frames", size])
+        for name, size in (("features", WIDTH + 1), ("exp", 63), ("events", 4))
+    ]
     model = helper.make_model(
         helper.make_graph(graph.nodes, "audio2motion", io[:1], io[1:], graph.weights),
         opset_imports=[helper.make_opsetid("", OPSET)],

@@ -4,13 +4,13 @@ Whisper adds an absolute position to every frame, and half the variance of its f
 window over the same speech puts each sound at each position; the mean per position, taken off the features, makes them
 (nearly) independent of where a window starts. See core/lite/speech_encoder.py for the windows.
 
-    python scripts/fit_speech_positions.py checkpoints/ditto_lite/speech_encoder.onnx SPEECH.wav ...
+    PYTHONPATH=. python scripts/ditto_lite/fit_speech_positions.py speech_encoder.onnx SPEECH.wav ...
 
 The shipped table was fitted on the five public-domain LibriVox readings of the pocketsphinx 5.1.1 source distribution
 and on flite sentences (see example/README.md). Needs onnx besides the default dependencies; the wavs are 16 kHz mono.
 """
+
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,10 @@ import onnx
 import soundfile
 from onnx import TensorProto, helper, numpy_helper
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from core.backends.onnx import OnnxSession, load_session  # noqa: E402
-from core.lite.loudness import Loudness, speech_level  # noqa: E402
-from core.lite.mel import log10_mel, whisper_scale  # noqa: E402
-from core.lite.speech_encoder import LOUDEST, MAX_POSITIONS, WIDTH  # noqa: E402
+from core.backends.onnx import OnnxSession, load_session
+from core.lite.loudness import Loudness, speech_level
+from core.lite.mel import log10_mel, whisper_scale
+from core.lite.speech_encoder import LOUDEST, MAX_POSITIONS, WIDTH
 
 NAME = "positions"
 
@@ -72,8 +71,10 @@ def main() -> None:
     mel = np.concatenate([normalised_mel(path) for path in args.wavs], axis=1)
     table = position_means(load_session(args.encoder), mel, args.stride)
     store(args.encoder, table)
-    print(f"{args.encoder}: {mel.shape[1] / 100:.0f} s of speech, variance of the position means "
-          f"{table[20:].var(0).sum():.0f}, {args.encoder.stat().st_size / 1e6:.2f} MB")
+    print(
+        f"{args.encoder}: {mel.shape[1] / 100:.0f} s of speech, variance of the position means "
+        f"{table[20:].var(0).sum():.0f}, {args.encoder.stat().st_size / 1e6:.2f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Fit the embedded pack's motion space to tracked clips and write motion_space.npz (spec lite.md section 3).
 
-    python scripts/fit_motion_space.py --clips DIR [DIR ...] --cache CACHE [--out FILE]
+    PYTHONPATH=. python scripts/ditto_lite/fit_motion_space.py --clips DIR [DIR ...] --cache CACHE [--out FILE]
 
 Canonical mesh: generalised Procrustes mean of all people, each clip counted once, made symmetric. Dense map: ridge
-regression from the displacement of 21 keypoints to that of all 478 vertices, shared by x, y and z, mirror images included.
+regression from the displacement of 21 keypoints to that of all 478 vertices, shared by x, y, z and the mirror image.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tracks import MAX_YAW, load_tracks
 
 from core.lite.motion_space import (
     LEFT_CORNER,
@@ -27,9 +28,8 @@ from core.lite.motion_space import (
     pose_from_points,
     unpose,
 )
-from lite_tracks import MAX_YAW, load_tracks
 
-PACK = Path(__file__).parents[1] / "checkpoints" / "ditto_lite"
+PACK = Path(__file__).resolve().parents[2] / "checkpoints" / "ditto_lite"
 KP, FLIP = list(SLOT_VERTICES), np.array([-1, 1, 1], np.float32)
 STEP = 3  # every third frame is enough
 STRENGTH = 0.002  # of the dense map's ridge, in squared canonical units
@@ -95,8 +95,10 @@ def canonical_mesh(clips: list[np.ndarray], rounds: int = 8) -> tuple[np.ndarray
     """Mean face (478, 3) of clips (n, 478, 3), upright, symmetric and of canonical size, and its mirror map (478,)."""
     rigid = list(RIGID)
     upright = [clip - clip[:, rigid].mean(axis=1, keepdims=True) for clip in clips]
-    mean = np.mean([(clip / np.linalg.norm(clip[:, 33] - clip[:, 263], axis=1)[:, None, None]).mean(axis=0)
-                    for clip in upright], axis=0)
+    mean = np.mean(
+        [(clip / np.linalg.norm(clip[:, 33] - clip[:, 263], axis=1)[:, None, None]).mean(axis=0) for clip in upright],
+        axis=0,
+    )
     mirror = mirror_map(mean)
     mean = standard(mean, mirror)
     for _ in range(rounds):
@@ -111,7 +113,7 @@ def canonical_mesh(clips: list[np.ndarray], rounds: int = 8) -> tuple[np.ndarray
 
 
 def standard(mesh: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """Symmetric, |33 - 263| = 1, origin and pitch such that the anchors lie as near as can be to where the spec has them."""
+    """Symmetric, |33 - 263| = 1, origin and pitch such that the anchors lie nearest to where the spec has them."""
     mesh = (mesh + mesh[mirror] * FLIP) / 2
     mesh = mesh / np.linalg.norm(mesh[33] - mesh[263])
     _, rotation, _ = pose_from_points(mesh[list(ANCHORS)], np.array(list(ANCHORS.values())))
@@ -178,7 +180,7 @@ def symmetric_keypoints(face: Faces) -> np.ndarray:
 
 
 def mouth_modes(faces: list[Faces]) -> np.ndarray:
-    """(2, 21, 3) displacement in mouth widths per unit of opening and of width (a smile), by regression within clips."""
+    """(2, 21, 3) displacement in mouth widths per unit of opening and of width, by regression within clips."""
     x, y = [], []
     for face in faces:
         points = symmetric_keypoints(face)
