@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py                       # end to end, per stage, render, start-up
     python scripts/benchmark.py --what memory         # peak memory of one and of ten minutes of speech (takes minutes)
+    python scripts/benchmark.py --what lmdm           # official motion model, 50 steps, against a plain loop (torch)
 
 Every figure that a fresh process decides (start-up, peak memory) is measured in one.
 """
@@ -117,7 +118,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--what", choices=("all", "e2e", "render", "memory"), default="all", help="all = e2e and render"
+        "--what", choices=("all", "e2e", "render", "memory", "lmdm"), default="all", help="all = e2e and render"
     )
     parser.add_argument("--source", type=Path, default=ROOT / "example" / "portrait.png")
     parser.add_argument("--audio", type=Path, default=ROOT / "example" / "speech.wav")
@@ -131,6 +132,10 @@ def main() -> None:
         rows |= render(args.source, args.audio)
     if args.what == "memory":
         rows |= memory(args.source.resolve(), args.audio.resolve())
+    if args.what == "lmdm":
+        from benchmark_lmdm import lmdm
+
+        rows |= lmdm(args.runs)
     print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}\n")
     print("| figure | value |\n|---|---|")
     for name, value in rows.items():

@@ -15,6 +15,8 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
+
 from checkpoint_check import FOLDERS, Finding, check
 
 from core.errors import DittoError, InputError

@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
 # Installs what the tests need (once) and runs them. Arguments go to pytest: bash scripts/test.sh -k pipeline
+# With --torch first, PyTorch is installed too and the tests of the official networks run; otherwise they are skipped.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$ROOT/scripts/setup_env.sh"
-setup_env test
+extra=test
+if [ "${1:-}" = "--torch" ]; then
+    extra=test-torch
+    shift
+fi
+setup_env "$extra"
+export OMP_NUM_THREADS=1 # two threads on two cores that other processes share are slower than one
 cd "$ROOT"
 exec "$PYTHON" -m pytest "$@"

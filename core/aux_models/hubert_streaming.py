@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.aux_models.session import Session, run_single, shaped
+from core.aux_models.session import run_single, shaped
+from core.backends.session import Session
 from core.errors import InputError
 
 FEATURE_DIM = 1024

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from core.aux_models.session import Session, run_single, shaped
+from core.aux_models.session import run_single, shaped
+from core.backends.session import Session
 from core.utils.crop import transform_points
 from core.utils.picture import check_picture, to_blob
 

@@ -9,7 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from core.aux_models.session import Session, run_single, shaped
+from core.aux_models.session import run_single, shaped
+from core.backends.session import Session
 from core.errors import PackError
 from core.utils.blaze import INPUT_SIZE, MIN_SCORE, Detection, anchor_centres, decode, weighted_nms
 from core.utils.picture import check_picture

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from core.aux_models.session import Session, label, run_single, shaped
+from core.aux_models.session import label, run_single, shaped
+from core.backends.session import Session
 from core.errors import PackError
 from core.utils.blaze import box_overlap
 from core.utils.picture import check_picture, to_blob

@@ -1,29 +1,11 @@
-"""What the face and speech adapters need of a loaded network, whichever backend runs it."""
+"""How the face and speech adapters run a network whose tensor names differ from file to file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
-
 import numpy as np
 
+from core.backends.session import Session
 from core.errors import PackError
-
-
-class Spec(Protocol):
-    """Shape of an input or output: an int per fixed axis, something else per free axis."""
-
-    shape: tuple[int | str | None, ...]
-
-
-class Session(Protocol):
-    """A loaded network. `inputs` and `outputs` are in the order of the model file."""
-
-    inputs: Mapping[str, Spec]
-    outputs: Mapping[str, Spec]
-
-    def run(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Run once; all outputs by name, in the order of `outputs`."""
 
 
 def run_single(session: Session, value: np.ndarray) -> dict[str, np.ndarray]:

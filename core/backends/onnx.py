@@ -1,14 +1,14 @@
-"""ONNX models on the CPU: a session with named inputs and outputs, and errors that name the file and the mismatch."""
+"""ONNX models with ONNX Runtime, on the CPU or on a GPU."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from core.backends.session import CheckedSession, TensorSpec
 from core.errors import PackError
 
 DTYPES = {
@@ -23,63 +23,29 @@ DTYPES = {
 }
 
 
-@dataclass(frozen=True)
-class TensorSpec:
-    """Name, shape (an int per fixed axis, a name or None per free axis) and dtype of a model's input or output."""
-
-    name: str
-    shape: tuple[int | str | None, ...]
-    dtype: np.dtype
-
-    def accepts(self, array: np.ndarray) -> bool:
-        """Whether `array` has this dtype and a shape that agrees on every fixed axis."""
-        if array.dtype != self.dtype or array.ndim != len(self.shape):
-            return False
-        sizes = zip(self.shape, array.shape, strict=True)
-        return all(not isinstance(want, int) or want == found for want, found in sizes)
-
-
-class OnnxSession:
+class OnnxSession(CheckedSession):
     """A loaded model. `inputs` and `outputs` map each name to its TensorSpec, in the model's order."""
 
     def __init__(self, path: Path, session: Any):
-        self.path = path
+        inputs, outputs = ({s.name: s for s in map(_spec, io)} for io in (session.get_inputs(), session.get_outputs()))
+        super().__init__(path, inputs, outputs)
         self._session = session
-        self.inputs = {spec.name: spec for spec in map(_spec, session.get_inputs())}
-        self.outputs = {spec.name: spec for spec in map(_spec, session.get_outputs())}
 
     def run(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Run the model once and return every output by name.
 
         Raises PackError when a name, shape or dtype is not what the file expects: the pack does not fit this program.
         """
-        self._check(inputs)
+        self.check(inputs)
         return dict(zip(self.outputs, self._session.run(list(self.outputs), inputs), strict=True))
 
-    def require(self, inputs: tuple[str, ...] = (), outputs: tuple[str, ...] = ()) -> OnnxSession:
-        """Return self if the model has these inputs and outputs; raise PackError naming the missing ones."""
-        for kind, wanted, found in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
-            missing = [name for name in wanted if name not in found]
-            if missing:
-                raise PackError(
-                    f"{self.path}: expected {kind} {', '.join(wanted)}, found {', '.join(found)}; not the right model"
-                )
-        return self
 
-    def _check(self, inputs: dict[str, np.ndarray]) -> None:
-        if set(inputs) != set(self.inputs):
-            raise PackError(f"{self.path}: expected inputs {sorted(self.inputs)}, found {sorted(inputs)}")
-        for name, array in inputs.items():
-            want = self.inputs[name]
-            if not want.accepts(array):
-                raise PackError(
-                    f"{self.path}: input '{name}' expected {want.dtype} {list(want.shape)}, "
-                    f"found {array.dtype} {list(array.shape)}"
-                )
+def load_session(path: str | PathLike[str], threads: int = 1, device: str = "cpu") -> OnnxSession:
+    """Load an ONNX file.
 
-
-def load_session(path: str | PathLike[str], threads: int = 1) -> OnnxSession:
-    """Load an ONNX file for the CPU with `threads` threads per operator.
+    Args:
+        threads: per operator on the CPU.
+        device: "cpu", "cuda", "cuda:1" or "auto"; the CPU is used where this onnxruntime has no GPU.
 
     Raises PackError when the file is missing or onnxruntime cannot read it.
     """
@@ -93,11 +59,20 @@ def load_session(path: str | PathLike[str], threads: int = 1) -> OnnxSession:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=providers(device, ort.get_available_providers()))
     except Exception as error:  # onnxruntime's own exception classes are private to its C extension
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PackError(f"model file {path} is damaged or not an ONNX model ({reason}); restore the pack") from error
     return OnnxSession(path, session)
+
+
+def providers(device: str, available: list[str]) -> list[Any]:
+    """What ONNX Runtime shall try, in this order."""
+    cuda = "CUDAExecutionProvider"
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cuda") or cuda not in available:
+        return ["CPUExecutionProvider"]
+    return [(cuda, {"device_id": int(number or 0)}), "CPUExecutionProvider"]
 
 
 def _spec(arg: Any) -> TensorSpec:

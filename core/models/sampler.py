@@ -1,7 +1,7 @@
 """Diffusion sampling: noise schedule, DDIM and DPM-Solver++ as pure functions over arrays (spec models.md 10).
 
 Nothing here knows torch or a network. `x` may be a numpy array or a torch tensor: the loops use Python floats and
-arithmetic only. A denoiser is called with x and the number i of the step, 0 .. n - 1, and looks at time `plan.times[i]`.
+arithmetic only. A denoiser is called with x and the number i of the step, 0 .. n - 1, and looks at `plan.times[i]`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from core.errors import InputError
 TRAIN_STEPS = 1000
 OFFSET = 0.008  # of the cosine schedule
 MAX_BETA = 0.999
+SECOND_TIME = 960  # of DPM-Solver++: the first at which the network can tell signal from noise
 LAST_TIME = 19  # at which the reference's 50 steps look last; the clean sample is what the network says there
 
 Array = Any  # numpy.ndarray or torch.Tensor, the same kind throughout one call
@@ -121,23 +122,29 @@ class DpmPlan:
     slope: np.ndarray
 
 
-def dpm_times(steps: int, last: int = LAST_TIME, train_steps: int = TRAIN_STEPS) -> np.ndarray:
-    """(steps + 1,) int64 falling times: train_steps - 1 to `last`, the closer the later (squares), then -1.
+def dpm_times(schedule: Schedule, steps: int, last: int = LAST_TIME) -> np.ndarray:
+    """(steps + 1,) int64 falling times: the first, then evenly in log signal-to-noise ratio down to `last`, then -1.
 
-    Few steps then end where many do, and look often where the signal outgrows the noise. So many steps that evenly
-    spaced ones end after `last` end where those do.
+    Few steps so end where many do, and waste none on pure noise: the second time is SECOND_TIME. Where evenly spaced
+    times would come closer to either end, these do too.
     """
-    last = min(last, int(step_times(steps, train_steps)[-2]))
-    rising = last + np.rint((train_steps - 1 - last) * np.linspace(0, 1, steps) ** 2)
-    rank = np.arange(steps)
+    even = step_times(steps, len(schedule.alphas))
+    if steps == 1:
+        return even
+    low, high = min(last, int(even[-2])), max(SECOND_TIME, int(even[1]))
+    power = schedule.alphas.astype(np.float64)
+    ratio = np.log(power / (1 - power))  # falls with time
+    wanted = np.linspace(ratio[low], ratio[high], steps - 1)
+    rank = np.arange(steps - 1)
+    rising = np.rint(np.interp(-wanted, -ratio, np.arange(len(ratio))))
     rising = np.maximum.accumulate(rising - rank) + rank  # no time twice
-    rising[-1] = train_steps - 1
-    return np.append(rising[::-1], -1).astype(np.int64)
+    rising = np.minimum(rising, high + 1 - len(rank) + rank)
+    return np.concatenate(([even[0]], rising[::-1], [-1])).astype(np.int64)
 
 
 def dpm_plan(schedule: Schedule, steps: int, last: int = LAST_TIME) -> DpmPlan:
     """Plan of `steps` steps down to time `last`; second order in half the logarithm of the signal-to-noise ratio."""
-    times = dpm_times(steps, last, len(schedule.alphas))
+    times = dpm_times(schedule, steps, last)
     power = schedule.alphas[times[:-1]].astype(np.float64)
     signal, spread = np.sqrt(power), np.sqrt(1 - power)
     advance = np.diff(np.log(signal / spread))  # h, > 0

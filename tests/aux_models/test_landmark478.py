@@ -164,7 +164,7 @@ def task_networks(tmp_path_factory):
         pytest.skip(f"{TASK} is not here")
     for package in ("onnx", "tflite"):
         pytest.importorskip(package)
-    convert = runpy.run_path(str(ROOT / "scripts" / "tflite_to_onnx.py"))["convert"]
+    convert = runpy.run_path(str(ROOT / "scripts" / "ditto_lite" / "tflite_to_onnx.py"))["convert"]
     folder, sessions = tmp_path_factory.mktemp("task"), []
     with zipfile.ZipFile(TASK) as archive:
         for name in ("face_detector", "face_landmarks_detector"):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.backends.onnx import load_session
+from core.backends import load
+from core.backends.onnx import load_session, providers
 from core.errors import PackError
 
 MODEL = Path(__file__).resolve().parents[2] / "checkpoints" / "ditto_lite" / "face_detection_short_range.onnx"
@@ -46,6 +47,9 @@ def test_wrong_names_are_listed(session):
     with pytest.raises(PackError, match="expected outputs boxes, found regressors, classificators"):
         session.require(outputs=("boxes",))
     assert session.require(("input",), ("regressors",)) is session
+    assert session.require({"input": (1, None, None, 3)}, {"regressors": (1, None, 16)}) is session
+    with pytest.raises(PackError, match=r"'regressors' should be \(1, any, 18\), is \(1, 896, 16\)"):
+        session.require({"input": (1, None, None, 3)}, {"regressors": (1, None, 18)})
 
 
 def test_missing_file_is_named(tmp_path):
@@ -64,3 +68,16 @@ def test_damaged_file_is_named_in_one_line(tmp_path, content):
     with pytest.raises(PackError, match=r"half\.onnx is damaged") as error:
         load_session(path)
     assert "\n" not in str(error.value)
+
+
+def test_gpu_is_used_where_onnxruntime_has_one():
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert providers("cpu", both) == providers("cuda", both[1:]) == providers("auto", both[1:]) == both[1:]
+    assert providers("auto", both) == [(both[0], {"device_id": 0}), both[1]]
+    assert providers("cuda:2", both)[0] == (both[0], {"device_id": 2})
+
+
+def test_load_goes_by_the_suffix(tmp_path):
+    assert load(MODEL).outputs.keys() == {"regressors", "classificators"}
+    with pytest.raises(PackError, match="networks are read from .onnx"):
+        load(tmp_path / "model.task")

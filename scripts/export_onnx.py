@@ -1,0 +1,183 @@
+"""Export the networks of a PyTorch pack to ONNX, with the file and tensor names of the official `ditto_onnx` folder.
+
+    pip install 'ditto-talkinghead-open[export]'
+    python scripts/export_onnx.py --pack checkpoints/ditto_pytorch --out checkpoints/my_onnx
+    python scripts/export_onnx.py --pack DIR --out DIR --nets warp_network decoder
+
+Opset 20, whose GridSample takes volumes: ONNX Runtime runs the warping network without a plugin. A pack made with
+`make_random_pack.py --small` has the sizes of its networks in config.yaml; they are read from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from core.backends.checkpoint import load_network
+from core.errors import DittoError, InputError, PackError
+from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes
+from core.models.decoder import Decoder, DecoderSizes
+from core.models.lmdm import Lmdm, LmdmSizes
+from core.models.motion_extractor import MotionExtractor, MotionSizes
+from core.models.stitch_network import StitchNetwork, StitchSizes
+from core.models.warp_network import DenseMotionSizes, WarpingNetwork
+
+OPSET = 20  # the first whose GridSample takes volumes
+IMAGE = {"image": (1, 3, 256, 256)}
+POINTS = {"kp_source": (1, 21, 3), "kp_driving": (1, 21, 3)}
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network as it is published: class, class of its sizes, base name of its files, input shapes, output names."""
+
+    network: type[nn.Module]
+    sizes: type
+    file: str
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+
+    def build(self, sizes: Mapping[str, Any] | None = None) -> nn.Module:
+        """The network with arbitrary weights. Raises PackError when it has no such sizes."""
+        try:
+            return self.network(self.sizes(**(sizes or {})))
+        except TypeError as error:
+            raise PackError(f"{self.file}: unknown sizes in the pack's configuration ({error})") from error
+
+
+NETS = {
+    "appearance_extractor": Net(AppearanceExtractor, AppearanceSizes, "appearance_extractor", IMAGE, ("pred",)),
+    "motion_extractor": Net(
+        MotionExtractor, MotionSizes, "motion_extractor", IMAGE, ("pitch", "yaw", "roll", "t", "exp", "scale", "kp")
+    ),
+    "warp_network": Net(
+        WarpingNetwork, DenseMotionSizes, "warp_network", {"feature_3d": (1, 32, 16, 64, 64), **POINTS}, ("out",)
+    ),
+    "decoder": Net(Decoder, DecoderSizes, "decoder", {"feature": (1, 256, 64, 64)}, ("output",)),
+    "stitch_network": Net(StitchNetwork, StitchSizes, "stitch_network", POINTS, ("out",)),
+    "lmdm": Net(
+        Lmdm,
+        LmdmSizes,
+        "lmdm_v0.4_hubert",
+        {"x": (1, 80, 265), "cond_frame": (1, 265), "cond": (1, 80, 1103), "time_cond": (1,)},
+        ("pred_noise", "x_start"),
+    ),
+}
+
+
+def example_inputs(net_name: str) -> dict[str, Tensor]:
+    """Zeros of the production shapes by name; `time_cond` is int64."""
+    kinds = {"time_cond": torch.int64}
+    return {name: torch.zeros(shape, dtype=kinds.get(name)) for name, shape in NETS[net_name].inputs.items()}
+
+
+def export(net_name: str, network: nn.Module, path: str | Path, inputs: Mapping[str, Tensor] | None = None) -> Path:
+    """Write `network`, ready for inference and folded, to an ONNX file.
+
+    Args:
+        net_name: one of NETS; gives the tensor names.
+        inputs: tensors of the shapes to fix; None takes the production shapes.
+
+    Returns `path`. Raises InputError when the package `onnx` is missing.
+    """
+    inputs = example_inputs(net_name) if inputs is None else inputs
+    names = list(NETS[net_name].inputs)
+    write_onnx(network, tuple(inputs[name] for name in names), path, names, list(NETS[net_name].outputs))
+    return Path(path)
+
+
+def write_onnx(
+    network: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: str | Path,
+    input_names: list[str],
+    output_names: list[str],
+    free_axes: Mapping[str, Mapping[int, str]] | None = None,
+) -> None:
+    """Trace a network on example inputs into an ONNX file; every axis that is not in `free_axes` is fixed."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with _quiet(), _ignored_layouts(), torch.inference_mode(False), torch.no_grad():
+        try:
+            torch.onnx.export(
+                network,
+                inputs,
+                str(path),
+                opset_version=OPSET,
+                input_names=input_names,
+                output_names=output_names,
+                dynamic_axes=dict(free_axes or {}),
+                dynamo=False,  # the other exporter writes no GridSample for volumes
+            )
+        except ImportError as error:
+            raise InputError("the export needs onnx: pip install 'ditto-talkinghead-open[export]'") from error
+
+
+def pack_sizes(pack: Path, net_name: str) -> dict[str, Any]:
+    """Sizes of a network in the pack's config.yaml; empty, which means the published ones, when it names none."""
+    path = pack / "config.yaml"
+    if not path.is_file():
+        return {}
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = {**config.get("base_cfg", {}), "lmdm_cfg": config.get("audio2motion_cfg", {})}
+    return entries.get(f"{net_name}_cfg", {}).get("sizes", {})
+
+
+def export_pack(pack: Path, out: Path, nets: list[str]) -> Iterator[Path]:
+    """Export networks of a PyTorch pack one by one; yields the files. PackError names all missing ones at once."""
+    files = {net: pack / "models" / f"{NETS[net].file}.pth" for net in nets}
+    missing = [str(path) for path in files.values() if not path.is_file()]
+    if missing:
+        raise PackError(f"model files missing: {', '.join(missing)}; --pack takes a folder with models/*.pth")
+    for net, path in files.items():
+        network = load_network(path, NETS[net].build(pack_sizes(pack, net)), net)
+        yield export(net, network, out / f"{NETS[net].file}.onnx")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's warnings: constants that come from shapes are meant, shapes are fixed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _ignored_layouts() -> Iterator[None]:
+    """With `contiguous(memory_format=...)` left out of the graph: ONNX knows no memory layouts."""
+    torch.onnx.register_custom_op_symbolic("aten::contiguous", lambda g, x, layout: x, OPSET)
+    try:
+        yield
+    finally:
+        torch.onnx.unregister_custom_op_symbolic("aten::contiguous", OPSET)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pack", type=Path, required=True, help="folder with models/*.pth")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the .onnx files")
+    parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), metavar="NET", help="default: all")
+    options = parser.parse_args(arguments)
+    try:
+        for path in export_pack(options.pack, options.out, options.nets):
+            print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", flush=True)
+    except DittoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
