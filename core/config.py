@@ -19,6 +19,18 @@ from core.errors import DittoError, InputError, PackError
 from core.options import BlendOptions, ConditionOptions, CropOptions, MotionOptions, StitchOptions
 from core.safe_pickle import load_plain_pickle
 
+RANGES = {  # option: least and greatest value
+    "seed": (0, 2**32 - 1),
+    "crf": (0, 51),
+    "crop_scale": (1.0, 8.0),
+    "crop_vx_ratio": (-0.5, 0.5),
+    "crop_vy_ratio": (-0.5, 0.5),
+    "sampling_timesteps": (1, 1000),
+    "smo_k_d": (0, 250),
+    "smo_k_s": (0, 250),
+    "blend_alpha": (0.0, 1.0),
+}
+
 
 @dataclass(frozen=True)
 class SourceOptions:
@@ -124,7 +136,11 @@ def _checked(values: Mapping[str, Any], blame: type[DittoError]) -> dict[str, An
     for name in values:
         if name not in known:
             raise blame(_unknown("option", name, list(known)))
-    return {name: _convert(name, value, known[name], blame) for name, value in values.items()}
+    converted = {name: _convert(name, value, known[name], blame) for name, value in values.items()}
+    for name, (low, high) in RANGES.items():
+        if name in converted and not low <= converted[name] <= high:
+            raise blame(f"option '{name}' is {converted[name]}; it must be {low} .. {high}")
+    return converted
 
 
 def _convert(name: str, value: Any, declared: str, blame: type[DittoError]) -> Any:

@@ -99,6 +99,9 @@ def test_unknown_flag_value_and_pack(tmp_path):
     assert_refused(run(*job(tmp_path), "--emo", "hapy"), "hapy", "happy")
     assert_refused(run(*job(tmp_path), "--data_root", "checkpoints/ditto_lit"), "ditto_lit", "ditto_lite")
     assert_refused(run(*job(tmp_path), "--overlap_v2", "80"), "overlap_v2", "80")
+    assert_refused(run(*job(tmp_path), "--crop_scale", "-1"), "crop_scale", "-1.0", "1.0 .. 8.0")
+    assert_refused(run(*job(tmp_path), "--crf", "99"), "crf", "99", "0 .. 51")
+    assert_refused(run(*job(tmp_path), "--seed", "-1"), "seed", "-1")
     assert not (tmp_path / "out").exists()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from core.config import PackConfig, RunOptions, load_config, make_options, option_names
+from core.config import RANGES, PackConfig, RunOptions, load_config, make_options, option_names
 from core.errors import InputError, PackError
 from core.safe_pickle import load_plain_pickle
 
@@ -87,7 +87,7 @@ def test_wrong_types_are_refused_by_name(wrong):
         make_options(**wrong)
 
 
-@given(st.integers(-(2**31), 2**31 - 1), st.floats(-1e6, 1e6), st.booleans())
+@given(st.integers(-(2**31), 2**31 - 1), st.floats(1, 8), st.booleans())
 def test_numbers_come_through_and_numpy_scalars_are_accepted(whole, real, flag):
     plain = make_options(max_size=whole, crop_scale=real, relative_d=flag)
     boxed = make_options(max_size=np.int64(whole), crop_scale=np.float64(real), relative_d=np.bool_(flag))
@@ -265,3 +265,13 @@ def test_damaged_array_pickles_only_ever_raise_a_pack_error(file, data):
         load(bytes(good), file)
     except PackError:
         pass
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_values_out_of_range_are_refused_with_the_range(name):
+    low, high = RANGES[name]
+    for value in (low, high):
+        make_options(**{name: value})
+    for value in (low - 1, high + 1):
+        with pytest.raises(InputError, match=f"'{name}' is {value}; it must be {low} .. {high}"):
+            make_options(**{name: value})

@@ -18,6 +18,7 @@ from core.packs import EMBEDDED
 from core.sdk import RunResult, StreamSDK
 
 ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"  # third-party pictures and recordings, not part of the project
 PORTRAIT = ROOT / "example" / "portrait.png"
 HOPPER = ROOT / "tests" / "data" / "grace_hopper.jpg"
 SPEECH = ROOT / "example" / "speech.wav"
@@ -169,6 +170,27 @@ def test_emotion_moves_the_mouth_corners(sdk, tracker, tmp_path):
         lift[emotion] = np.median(middle - meshes[:, (61, 291), 1].mean(axis=1))  # pixels, up is positive
     assert lift["happy"] > lift["neutral"] + 0.5
     assert lift["sad"] < lift["neutral"] - 0.5
+
+
+@pytest.mark.parametrize(
+    ("portrait", "speech"),
+    [
+        ("man_bald.jpg", "de_44k_stereo.mp3"),
+        ("gray_moustache_1ch.jpg", "zh_news_8k.wav"),
+        ("woman_red_hair.jpg", "fr_female.wav"),
+        ("alpha_man_microphone.png", "short_0p3s.wav"),
+    ],
+)
+def test_other_people_and_languages(sdk, tracker, tmp_path, portrait, speech):
+    source, audio = SHARED / "portraits" / portrait, SHARED / "audio" / speech
+    if not (source.exists() and audio.exists()):
+        pytest.skip(f"{source} or {audio} is not here")
+    result = sdk.run(source, audio, tmp_path / "out.mp4")
+    frames = frames_of(result.output)
+    assert len(frames) == num_frames(len(read_audio(audio)))
+    opening = opening_of(meshes_of(frames[:100], tracker))
+    if len(frames) > 25:
+        assert np.percentile(opening, 10) < 0.04 and np.percentile(opening, 90) > 0.08
 
 
 @pytest.mark.parametrize("seconds", [1 / SAMPLE_RATE, 0.2])
