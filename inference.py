@@ -150,4 +150,7 @@ def generate(options: dict, show_progress: bool):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a stage left behind may still be in native code, which an ordinary exit would abort with a crash
