@@ -1,6 +1,6 @@
 """Download the official Ditto checkpoints and check them.
 
-    pip install 'ditto-talkinghead-open[download]'
+    pip install -e '.[download]'
     python scripts/download_checkpoints.py                              # PyTorch pack and configurations
     python scripts/download_checkpoints.py --subset onnx trt cfg --out DIR
     python scripts/download_checkpoints.py --check DIR                  # only look at what is there
@@ -35,7 +35,7 @@ def download(out: Path, subsets: list[str]) -> None:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise InputError(
-            "downloading needs huggingface_hub: pip install 'ditto-talkinghead-open[download]'"
+            "downloading needs huggingface_hub: pip install -e '.[download]'"
         ) from error
     patterns = [f"{FOLDERS[subset]}/*" for subset in subsets]
     try:

@@ -1,6 +1,6 @@
 """Export the networks of a PyTorch pack to ONNX, with the file and tensor names of the official `ditto_onnx` folder.
 
-    pip install 'ditto-talkinghead-open[export]'
+    pip install -e '.[export]'
     python scripts/export_onnx.py --pack checkpoints/ditto_pytorch --out checkpoints/my_onnx
     python scripts/export_onnx.py --pack DIR --out DIR --nets warp_network decoder
 
@@ -121,7 +121,7 @@ def write_onnx(
                 dynamo=False,  # the other exporter writes no GridSample for volumes
             )
         except ImportError as error:
-            raise InputError("the export needs onnx: pip install 'ditto-talkinghead-open[export]'") from error
+            raise InputError("the export needs onnx: pip install -e '.[export]'") from error
 
 
 def pack_sizes(pack: Path, net_name: str) -> dict[str, Any]:

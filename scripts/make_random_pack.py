@@ -1,6 +1,6 @@
 """Make a complete pack with random weights of the official architecture, to test and profile pipelines without it.
 
-    pip install 'ditto-talkinghead-open[export]'
+    pip install -e '.[export]'
     python scripts/make_random_pack.py --format pytorch --out DIR            # real sizes, 2 GB
     python scripts/make_random_pack.py --format onnx --out DIR --small       # thin networks, same interfaces
 
@@ -123,7 +123,7 @@ def build_hubert(seed: int, config: Mapping[str, Any] | None = None) -> nn.Modul
         from transformers import HubertConfig, HubertModel
     except ImportError as error:
         raise InputError(
-            "HuBERT needs transformers: pip install 'ditto-talkinghead-open[export]'; or take --small"
+            "HuBERT needs transformers: pip install -e '.[export]'; or take --small"
         ) from error
     settings = HubertConfig(**{**HUBERT, **(config or {})})
     settings._attn_implementation = "eager"
@@ -157,7 +157,7 @@ def make_pack(out: Path, kind: str, small: bool = False, seed: int = 0) -> None:
     try:
         from stand_in_faces import write_faces
     except ImportError as error:
-        raise InputError("random packs need onnx: pip install 'ditto-talkinghead-open[export]'") from error
+        raise InputError("random packs need onnx: pip install -e '.[export]'") from error
     aux = out / "aux_models" if kind == "pytorch" else out
     aux.mkdir(parents=True, exist_ok=True)
     for name, net in NETS.items():

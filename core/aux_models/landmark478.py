@@ -107,7 +107,7 @@ def _mediapipe() -> Any:
         import mediapipe
     except ImportError as error:
         raise PackError(
-            "face_landmarker.task needs MediaPipe: pip install 'ditto-talkinghead-open[mediapipe]', "
+            "face_landmarker.task needs MediaPipe: pip install -e '.[mediapipe]', "
             "or use a pack that has blaze_face and face_mesh"
         ) from error
     return mediapipe

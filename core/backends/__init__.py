@@ -68,4 +68,4 @@ def missing_extra(path: Path) -> str | None:
     package, extra = EXTRAS.get(path.suffix.lower(), ("", ""))
     if not package or importlib.util.find_spec(package) is not None:
         return None
-    return f"needs the package {package}: pip install 'ditto-talkinghead-open[{extra}]'"
+    return f"needs the package {package}: pip install -e '.[{extra}]'"

@@ -130,7 +130,7 @@ def _package(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise PackError(
-            f"TensorRT engines need the package {name} ({error}): pip install 'ditto-talkinghead-open[trt]', "
+            f"TensorRT engines need the package {name} ({error}): pip install -e '.[trt]', "
             "or use the PyTorch or ONNX pack"
         ) from error
 

@@ -123,7 +123,7 @@ def test_mediapipe_missing_names_the_extra(tmp_path, monkeypatch):
         MediaPipe478(task)
     task.write_bytes(b"no zip")
     monkeypatch.setitem(sys.modules, "mediapipe", None)
-    with pytest.raises(PackError, match=r"ditto-talkinghead-open\[mediapipe\]"):
+    with pytest.raises(PackError, match=r"\.\[mediapipe\]"):
         MediaPipe478(task)
 
 
