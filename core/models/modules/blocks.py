@@ -57,17 +57,6 @@ class DownBlock3d(_ConvNorm):
         return F.avg_pool3d(torch.relu_(self.norm(self.conv(x))), (1, 2, 2))
 
 
-class UpBlock3d(_ConvNorm):
-    """nearest x (1, 2, 2) -> conv k3 -> norm -> ReLU. (B, a, D, H, W) -> (B, b, D, 2H, 2W)."""
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__(nn.Conv3d(in_channels, out_channels, 3, padding=1), nn.BatchNorm3d(out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest")
-        return torch.relu_(self.norm(self.conv(x)))
-
-
 class ResBlock3d(nn.Module):
     """Pre-activation residual block of two convolutions. (B, c, D, H, W) -> the same shape."""
 
