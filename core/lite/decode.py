@@ -5,25 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from core.lite import rbf
 from core.lite.appearance import FACE_FADE, LiteAppearance
 from core.lite.motion_space import CROP_SIZE
 from core.lite.mouth_paint import paint_mouth
-from core.lite.warp import GRID, Deformation
+from core.lite.warp import Deformation
 
-BORDER = 32.0  # pixels over which all motion fades to none at the edge of the crop
 LID_START = 1e-4  # closures below this change no pixel
 
 
 class LiteDecoder:
     """Renders deformations. Keeps no state between frames and may be shared by threads."""
-
-    def __init__(self) -> None:
-        pixels = np.arange(CROP_SIZE, dtype=np.float32)
-        edge = np.clip(np.minimum(pixels, CROP_SIZE - 1 - pixels) / BORDER, 0, 1)
-        still = edge * edge * (3 - 2 * edge)
-        self._up = rbf.cubic_matrix(pixels * (GRID - 1) / (CROP_SIZE - 1), GRID) * still[:, None]
-        self._x, self._y = pixels[None, :], pixels[:, None]
 
     def decode(self, deformation: Deformation) -> np.ndarray:
         """Render one frame: (512, 512, 3) uint8 RGB."""
@@ -34,11 +25,7 @@ class LiteDecoder:
             for eye, closure in zip(app.eyes, deformation.lids, strict=True):
                 if closure > LID_START:
                     eye.paint(app.crop, crop, float(closure))
-        map_x = self._up @ deformation.flow[0] @ self._up.T
-        map_y = self._up @ deformation.flow[1] @ self._up.T
-        map_x += self._x
-        map_y += self._y
-        picture = _draw(app, crop, map_x, map_y)
+        picture = _draw(app, crop, *deformation.maps)
         paint_mouth(picture, app, deformation.mouth)
         return picture
 

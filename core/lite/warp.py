@@ -12,8 +12,9 @@ from core.lite.lids import EYES, closures
 from core.lite.motion_space import CROP_SIZE, EYE_SLOTS, LID_PAIRS, NUM_KEYPOINTS, NUM_VERTICES
 from core.lite.mouth import MouthWarp, warp_mouth
 from core.lite.pose import HeadPose, split_motion, to_pixels
-from core.lite.rbf import Interpolant
+from core.lite.rbf import Interpolant, cubic_matrix
 
+BORDER = 32.0  # pixels over which all motion fades to none at the edge of the crop
 GRID = 36  # nodes per side of the whole-crop flow grid
 NECK_FOLLOW = 0.35  # share of the chin's rigid motion
 HAIR_FADE = 60.0  # pixels from the border over which the hair ring comes to rest
@@ -25,13 +26,13 @@ class Deformation:
 
     Attributes:
         appearance: the portrait.
-        flow: (2, GRID, GRID) float32 backward displacement (x, y) in pixels over the whole crop.
+        maps: (2, 512, 512) float32; the pixel (x, y) of the source crop that each pixel of the picture shows.
         mouth: the mouth's own geometry.
         lids: (2,) closure of left and right eye, 0..1.
     """
 
     appearance: LiteAppearance
-    flow: np.ndarray
+    maps: np.ndarray
     mouth: MouthWarp
     lids: np.ndarray
 
@@ -46,6 +47,11 @@ class LiteWarp:
         self._dense = _local_lids(dense).T.astype(np.float64)
         ticks = np.linspace(0, CROP_SIZE - 1, GRID)
         self._nodes = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
+        pixels = np.arange(CROP_SIZE, dtype=np.float32)
+        edge = np.clip(np.minimum(pixels, CROP_SIZE - 1 - pixels) / BORDER, 0, 1)
+        still = edge * edge * (3 - 2 * edge)
+        self._up = cubic_matrix(pixels * (GRID - 1) / (CROP_SIZE - 1), GRID) * still[:, None]
+        self._identity = np.stack(np.meshgrid(pixels, pixels))
 
     def warp(self, feature: LiteFeature, x_s: np.ndarray, x_d: np.ndarray) -> Deformation:
         """Deformation that takes the source's keypoints x_s to x_d, both (1, 21, 3) normalised (+-1 over the crop)."""
@@ -55,8 +61,9 @@ class LiteWarp:
         driven = rigid + self._dense @ residual
         lids = closures(to_pixels(x_s[0]), residual @ pose.rotation.T / pose.scale, LID_PAIRS)
         base = _whole_crop(app, pose, rigid, driven)
-        flow = np.ascontiguousarray(base(self._nodes).T).reshape(2, GRID, GRID)
-        return Deformation(app, flow, warp_mouth(app, pose, driven, base), lids)
+        maps = self._up @ np.ascontiguousarray(base(self._nodes).T).reshape(2, GRID, GRID) @ self._up.T
+        maps += self._identity
+        return Deformation(app, maps, warp_mouth(app, pose, driven, base), lids)
 
     def __call__(self, feature: LiteFeature, x_s: np.ndarray, x_d: np.ndarray) -> Deformation:
         """Same as `warp`."""

@@ -205,7 +205,7 @@ def test_extreme_keypoints_stay_finite(puppet):
     ):
         deformation = puppet.warp.warp(puppet.feature, puppet.x_s, x_d)
         mouth = deformation.mouth
-        for part in (deformation.flow, deformation.lids, mouth.upper_flow, mouth.lower_flow, mouth.curves, mouth.jaw):
+        for part in (deformation.maps, deformation.lids, mouth.upper_flow, mouth.lower_flow, mouth.curves, mouth.jaw):
             assert np.isfinite(part).all()
         assert puppet.decode.decode(deformation).shape == (512, 512, 3)
 
