@@ -43,7 +43,6 @@ SHAPES = {  # entry of the configuration -> inputs and outputs of its network; w
     "decoder_cfg": ({"feature": (1, None, None, None)}, {"output": (1, 3, 512, 512)}),
 }
 FACE_MODELS = ("insightface_det_cfg", "landmark106_cfg", "landmark203_cfg")
-ENTRIES = (*FACE_MODELS, "landmark478_cfg", *SHAPES, "hubert_cfg")
 TASK = "landmark478_cfg.task_path"
 PAIR = ("landmark478_cfg.blaze_face_model_path", "landmark478_cfg.face_mesh_model_path")
 STAGES_AT_WORK = 2  # warp and decode run side by side and share the processor's cores

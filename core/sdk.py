@@ -22,7 +22,7 @@ from core.atomic_components.warp_f3d import WarpF3D
 from core.atomic_components.writer import Writer
 from core.avatar import Avatar
 from core.config import RunOptions, make_options
-from core.errors import OutputError
+from core.errors import InputError, OutputError
 from core.media import VideoWriter, check_output, read_audio
 from core.motion import FPS, num_frames
 from core.packs import load_pack
@@ -82,6 +82,8 @@ class StreamSDK:
         """
         start = time.perf_counter()
         chosen = make_options(self.config, **options)
+        if chosen.online_mode:
+            raise InputError("online_mode is on, but only offline runs exist so far; use an offline configuration")
         check_output(output, (source, audio))
         samples = read_audio(audio)
         avatar = self.register(source, chosen)

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from core.errors import StageError
+from core.errors import InputError, StageError
 from core.lite.face_tracker import FaceTracker
 from core.media import SYNTHETIC_TAG, read_audio, read_image
 from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME, num_frames
@@ -198,6 +198,12 @@ def test_very_short_audio(sdk, tmp_path, seconds):
     samples = read_audio(SPEECH)[20000 : 20000 + round(seconds * SAMPLE_RATE)]
     result = sdk.run(PORTRAIT, write_wav(tmp_path / "s.wav", samples), tmp_path / "out.mp4")
     assert len(frames_of(result.output)) == num_frames(len(samples))
+
+
+def test_online_mode_is_refused_instead_of_ignored(sdk, tmp_path):
+    with pytest.raises(InputError, match="online_mode"):
+        sdk.run(PORTRAIT, SPEECH, tmp_path / "out" / "x.mp4", online_mode=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_progress_reaches_the_end(sdk, tmp_path):

@@ -40,8 +40,6 @@ QUIET_LIFE = 0.3  # part of the quick head motion that stays while nobody speaks
 class MotionModel:
     """Predicts motion windows. Deterministic: the same inputs, seed and start give the same motion."""
 
-    audio_dim = AUDIO_DIM
-    cond_dim = COND_DIM
     window = WINDOW
 
     def __init__(self, path: str | PathLike[str], space: FaceSpace, threads: int = 1):

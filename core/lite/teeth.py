@@ -14,8 +14,6 @@ SUPERSAMPLE = 3
 TOOTH = np.array([226, 216, 200], np.float32)
 GUM = np.array([172, 98, 94], np.float32)
 TONGUE = np.array([150, 74, 72], np.float32)
-CAVITY_EDGE = np.array([58, 22, 22], np.float32)
-CAVITY_DEEP = np.array([22, 7, 8], np.float32)
 
 # Edges of the upper front teeth from the midline, in mouth widths, and how long each is.
 UPPER_EDGES = np.array([0.0, 0.095, 0.170, 0.245, 0.315, 0.375, 0.43])

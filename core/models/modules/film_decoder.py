@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from core.models.modules.attention import Attention
 from core.models.modules.rotary import Rotary, Table, rotate
 
-FILMS = 3  # per layer: self-attention, cross-attention, feed-forward
-
 Memory = tuple[Tensor, Tensor]  # keys and values of one layer's cross-attention, each (B, H, S, d)
 
 
