@@ -1,0 +1,1 @@
+"""Measuring talking-head videos: what `scripts/evaluate.py` reports."""
