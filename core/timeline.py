@@ -1,0 +1,163 @@
+"""Controls over time from a file: YAML, JSON or CSV -> `ctrl_info`, controls per output frame (spec pipeline.md 13.7).
+
+    interpolation: linear            # or step; optional
+    keys:
+      - {time: 0.0, delta_yaw: 0}
+      - {time: 1.5, delta_yaw: 12, emo: happy}
+      - {frame: 50, delta_yaw: 0}
+
+A CSV has a column `time` (seconds) or `frame` and one column per control; an empty cell sets nothing there. Each
+control keeps its first value before its first key and its last one after its last key. Text and lists change in steps.
+"""
+
+from __future__ import annotations
+
+import bisect
+import csv
+import difflib
+import json
+import logging
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from core.errors import InputError
+from core.motion import FPS
+
+LOG = logging.getLogger(__name__)
+_WHEN = ("time", "frame")
+_MODES = ("linear", "step")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One control: `frames` ascending, a value at each, numbers joined by straight lines unless `stepped`."""
+
+    frames: tuple[float, ...]
+    values: tuple[Any, ...]
+    stepped: bool
+
+    def at(self, frame: float) -> Any:
+        """The value at an output frame."""
+        right = bisect.bisect_right(self.frames, frame)
+        if right == 0:
+            return self.values[0]
+        if right == len(self.frames) or self.stepped:
+            return self.values[right - 1]
+        start, end = self.frames[right - 1], self.frames[right]
+        low, high = self.values[right - 1], self.values[right]
+        return low + (high - low) * (frame - start) / (end - start)
+
+
+class Timeline(Mapping[int, dict[str, Any]]):
+    """`ctrl_info` for any number of frames: timeline[frame] -> controls. Its length is that up to the last key."""
+
+    def __init__(self, curves: Mapping[str, Curve]):
+        self.curves = dict(curves)
+        last = max((curve.frames[-1] for curve in self.curves.values()), default=-1)
+        self._length = math.floor(last) + 1
+
+    def __getitem__(self, frame: int) -> dict[str, Any]:
+        if frame < 0:
+            raise KeyError(frame)
+        return {name: curve.at(frame) for name, curve in self.curves.items()}
+
+    def __iter__(self) -> Iterable[int]:
+        return iter(range(self._length))
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def read_timeline(path: str | Path, known: Collection[str]) -> Timeline:
+    """Read a timeline file; `known` are the controls that exist.
+
+    Raises InputError with the file's name for another format, unknown controls, or values that are no numbers where
+    others are. Keys that are out of order are sorted, with a warning.
+    """
+    path = Path(path)
+    try:
+        content = _parse(path)
+    except (OSError, ValueError, yaml.YAMLError, csv.Error) as error:
+        raise InputError(f"{path}: cannot read this timeline ({' '.join(str(error).split())})") from None
+    keys, mode = content, "linear"
+    if isinstance(content, dict):
+        unknown = set(content) - {"keys", "interpolation"}
+        if unknown or "keys" not in content:
+            raise InputError(f"{path}: a timeline holds 'keys' and, if wanted, 'interpolation', not {sorted(content)}")
+        keys, mode = content["keys"], content.get("interpolation", "linear")
+    if mode not in _MODES:
+        raise InputError(f"{path}: interpolation is {mode!r}; use linear or step")
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) for key in keys):
+        raise InputError(f"{path}: 'keys' must be a list of entries such as {{time: 1.5, delta_yaw: 10}}")
+    timed = [(_frame(path, i, key), key) for i, key in enumerate(keys, 1)]
+    if any(a[0] > b[0] for a, b in zip(timed, timed[1:])):
+        LOG.warning("%s: the keys are not in order of time; they have been sorted", path)
+        timed.sort(key=lambda pair: pair[0])
+    return Timeline(_curves(path, timed, known, mode == "step"))
+
+
+def _parse(path: Path) -> Any:
+    suffix, text = path.suffix.lower(), path.read_text(encoding="utf-8-sig")
+    if suffix == ".csv":
+        return [_row(row) for row in csv.DictReader(text.splitlines(), strict=True)]
+    if suffix == ".json":
+        return json.loads(text)
+    if suffix in (".yaml", ".yml"):
+        return yaml.safe_load(text)
+    raise ValueError("use .yaml, .json or .csv")
+
+
+def _row(row: Mapping[str | None, str | None]) -> dict[str, Any]:
+    """Cells of a CSV row that hold something; numbers as numbers."""
+    if None in row or None in row.values():
+        raise ValueError("a row has another number of cells than the heading")
+    return {name.strip(): _number(cell.strip()) for name, cell in row.items() if cell.strip()}
+
+
+def _number(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
+
+
+def _frame(path: Path, number: int, key: Mapping[str, Any]) -> float:
+    given = [name for name in _WHEN if name in key]
+    if len(given) != 1:
+        raise InputError(f"{path}: entry {number} needs either 'time' in seconds or 'frame'")
+    value = key[given[0]]
+    if not _is_number(value) or value < 0:
+        raise InputError(f"{path}: entry {number} has {given[0]} {value!r}; it must be a number from 0 on")
+    return value * FPS if given[0] == "time" else float(value)
+
+
+def _curves(path: Path, timed: list[tuple[float, dict]], known: Collection[str], stepped: bool) -> dict[str, Curve]:
+    points: dict[str, dict[float, Any]] = {}
+    for frame, key in timed:
+        for name, value in key.items():
+            if name in _WHEN:
+                continue
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}"
+                raise InputError(f"{path}: unknown control '{name}'; {hint}")
+            points.setdefault(name, {})[frame] = value
+    return {name: _curve(path, name, at, stepped) for name, at in points.items()}
+
+
+def _curve(path: Path, name: str, points: Mapping[float, Any], stepped: bool) -> Curve:
+    values = tuple(points.values())
+    numbers = [_is_number(value) for value in values]
+    if any(numbers) and not all(numbers):
+        wrong = values[numbers.index(False)]
+        raise InputError(f"{path}: control '{name}' is {wrong!r} in one place and a finite number in another")
+    return Curve(tuple(points), values, stepped or not all(numbers))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
