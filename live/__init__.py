@@ -1,0 +1,1 @@
+"""Real-time avatars for servers and voice agents: streaming, WebRTC, adapters."""

@@ -1,0 +1,1 @@
+"""Avatars inside voice-agent frameworks; each adapter needs its framework installed."""
