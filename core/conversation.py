@@ -59,7 +59,7 @@ class Conversation:
         """Starts at once; `session` must be fresh, and belongs to the conversation from here on."""
         self.stats = ConversationStats()
         self._session = session
-        self._limit = int(max_waiting * SAMPLE_RATE)
+        self._limit = max_waiting * SAMPLE_RATE
         self._lock = threading.Lock()
         self._waiting: deque[np.ndarray] = deque()
         self._queued = 0  # samples in _waiting

@@ -14,7 +14,7 @@ from core.media import SYNTHETIC_TAG
 from core.motion import FPS, SAMPLE_RATE
 
 _FRAGMENTS = {
-    # delay_moov: without it the start-up of AAC shifts the pictures; frag_every_frame in place of frag_duration loses some
+    # without delay_moov the start-up of AAC shifts the pictures; frag_every_frame would lose some
     "movflags": "empty_moov+default_base_moof+delay_moov",
     "frag_duration": "40000",  # microseconds, one frame
     "max_interleave_delta": "40000",  # pictures do not wait for the longer frames of AAC
@@ -42,6 +42,7 @@ class LiveMuxer:
             self._video.codec_context.time_base = Fraction(1, FPS)
             self._video.codec_context.gop_size = KEY_EVERY
             self._audio = self._container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+            self._container.start_encoding()  # connects
         except (av.FFmpegError, OSError) as error:
             raise OutputError(f"{self._name}: cannot stream there ({error})") from None
 
