@@ -3,6 +3,7 @@
     pip install -e '.[export]'
     python scripts/export_onnx.py --pack checkpoints/ditto_pytorch --out checkpoints/my_onnx
     python scripts/export_onnx.py --pack DIR --out DIR --nets warp_network decoder
+    python scripts/export_onnx.py --lmdm experiments/s2/NAME/ckpts/best_model.pt --out motion.onnx
 
 Opset 20, whose GridSample takes volumes: ONNX Runtime runs the warping network without a plugin. A pack made with
 `make_random_pack.py --small` has the sizes of its networks in config.yaml; they are read from there.
@@ -11,6 +12,7 @@ Opset 20, whose GridSample takes volumes: ONNX Runtime runs the warping network 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -26,16 +28,18 @@ import yaml
 from torch import Tensor, nn
 
 from core.backends.checkpoint import load_network
-from core.errors import DittoError, InputError, PackError
+from core.errors import DittoError, InputError, OutputError, PackError
 from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes
 from core.models.decoder import Decoder, DecoderSizes
 from core.models.lmdm import Lmdm, LmdmSizes
 from core.models.motion_extractor import MotionExtractor, MotionSizes
 from core.models.stitch_network import StitchNetwork, StitchSizes
 from core.models.warp_network import DenseMotionSizes, WarpingNetwork
+from core.motion_config import KEY, read_config
 
 OPSET = 20  # the first whose GridSample takes volumes
 IMAGE = {"image": (1, 3, 256, 256)}
+BATCHED = ("warp_network", "decoder")  # networks that can be exported for any number of frames
 POINTS = {"kp_source": (1, 21, 3), "kp_driving": (1, 21, 3)}
 
 
@@ -83,18 +87,29 @@ def example_inputs(net_name: str) -> dict[str, Tensor]:
     return {name: torch.zeros(shape, dtype=kinds.get(name)) for name, shape in NETS[net_name].inputs.items()}
 
 
-def export(net_name: str, network: nn.Module, path: str | Path, inputs: Mapping[str, Tensor] | None = None) -> Path:
+def export(
+    net_name: str,
+    network: nn.Module,
+    path: str | Path,
+    inputs: Mapping[str, Tensor] | None = None,
+    free_batch: bool = False,
+) -> Path:
     """Write `network`, ready for inference and folded, to an ONNX file.
 
     Args:
         net_name: one of NETS; gives the tensor names.
         inputs: tensors of the shapes to fix; None takes the production shapes.
+        free_batch: leave the first axis of all inputs and outputs open.
 
     Returns `path`. Raises InputError when the package `onnx` is missing.
     """
     inputs = example_inputs(net_name) if inputs is None else inputs
-    names = list(NETS[net_name].inputs)
-    write_onnx(network, tuple(inputs[name] for name in names), path, names, list(NETS[net_name].outputs))
+    names, outputs = list(NETS[net_name].inputs), list(NETS[net_name].outputs)
+    values, free = tuple(inputs[name] for name in names), {}
+    if free_batch:  # traced with two, since what holds for one alone would be written down as a constant
+        values = tuple(value.repeat(2, *[1] * (value.ndim - 1)) for value in values)
+        free = {name: {0: "batch"} for name in (*names, *outputs)}
+    write_onnx(network, values, path, names, outputs, free)
     return Path(path)
 
 
@@ -134,15 +149,47 @@ def pack_sizes(pack: Path, net_name: str) -> dict[str, Any]:
     return entries.get(f"{net_name}_cfg", {}).get("sizes", {})
 
 
-def export_pack(pack: Path, out: Path, nets: list[str]) -> Iterator[Path]:
-    """Export networks of a PyTorch pack one by one; yields the files. PackError names all missing ones at once."""
+def export_pack(pack: Path, out: Path, nets: list[str], free_batch: bool = False) -> Iterator[Path]:
+    """Export networks of a PyTorch pack one by one; yields the files. PackError names all missing ones at once.
+
+    `free_batch` leaves the batch of BATCHED open.
+    """
     files = {net: pack / "models" / f"{NETS[net].file}.pth" for net in nets}
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         raise PackError(f"model files missing: {', '.join(missing)}; --pack takes a folder with models/*.pth")
     for net, path in files.items():
         network = load_network(path, NETS[net].build(pack_sizes(pack, net)), net)
-        yield export(net, network, out / f"{NETS[net].file}.onnx")
+        yield export(net, network, out / f"{NETS[net].file}.onnx", free_batch=free_batch and net in BATCHED)
+
+
+def export_trained(checkpoint: Path, out: Path) -> Path:
+    """Export a motion network that MotionDiT/train.py made, of any size, with its description.
+
+    Guidance is inside; x0 is not clipped. Raises PackError when the file is damaged, OutputError when `out` cannot be
+    written.
+    """
+    import onnx
+
+    config = read_config(checkpoint)
+    if config is None:
+        raise PackError(f"{checkpoint}: has no description of its sizes; export the reference's files with --pack")
+    network = load_network(checkpoint, NETS["lmdm"].build(config.sizes), "lmdm")
+    frames, motion, cond = (config.sizes[name] for name in ("frames", "motion", "cond"))
+    shapes = {"x": (1, frames, motion), "cond_frame": (1, motion), "cond": (1, frames, cond)}
+    inputs = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    temporary = out.with_name(f".{out.name}.tmp")
+    try:
+        export("lmdm", network, temporary, {**inputs, "time_cond": torch.zeros(1, dtype=torch.int64)})
+        model = onnx.load(temporary)
+        onnx.helper.set_model_props(model, {KEY: config.text()})
+        onnx.save(model, temporary)
+        os.replace(temporary, out)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return out
 
 
 @contextmanager
@@ -166,12 +213,19 @@ def _ignored_layouts() -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pack", type=Path, required=True, help="folder with models/*.pth")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the .onnx files")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--pack", type=Path, help="folder with models/*.pth")
+    source.add_argument("--lmdm", type=Path, help="checkpoint of MotionDiT/train.py, .pt or .safetensors")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the .onnx files; with --lmdm the file")
     parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), metavar="NET", help="default: all")
+    parser.add_argument("--free_batch", action="store_true", help="warp_network and decoder take any number of frames")
     options = parser.parse_args(arguments)
     try:
-        for path in export_pack(options.pack, options.out, options.nets):
+        if options.lmdm:
+            paths = iter([export_trained(options.lmdm, options.out)])
+        else:
+            paths = export_pack(options.pack, options.out, options.nets, options.free_batch)
+        for path in paths:
             print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", flush=True)
     except DittoError as error:
         print(f"error: {error}", file=sys.stderr)

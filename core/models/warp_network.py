@@ -49,7 +49,7 @@ class WarpingNetwork(nn.Module):
 
     def warp(self, source: PreparedSource, kp_driving: Tensor) -> Tensor:
         """Features (B, 256, H, W) at kp_driving (B, 21, 3). A source of batch 1 serves any number of driven frames."""
-        batch, sources = len(kp_driving), len(source.feature_3d)
+        batch, sources = kp_driving.shape[0], source.feature_3d.shape[0]
         self._check_points("kp_driving", kp_driving, "B")
         if sources not in (1, batch):
             raise ValueError(f"{sources} sources do not go with {batch} driven frames; give 1 or {batch}")

@@ -1,128 +1,177 @@
-"""TensorRT engines with stand-ins for the two packages: what can be tested without a GPU."""
+"""Engine sessions with stand-ins for TensorRT and the GPU: what can be tested without either."""
 
 from __future__ import annotations
 
-import ctypes
+import json
 import sys
-from types import ModuleType, SimpleNamespace
+import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from core.backends.tensorrt import load_engine
-from core.errors import PackError
+onnx = pytest.importorskip("onnx")
 
+from onnx import TensorProto, helper  # noqa: E402
 
-class FakeLogger:
-    INTERNAL_ERROR, ERROR, WARNING = "internal", "error", "warning"
+from core.backends.cuda_memory import OutOfGpuMemory  # noqa: E402
+from core.backends.engine_tag import EngineTag, Gpu, fingerprint, read_tag, tag_path, write_tag  # noqa: E402
+from core.backends.handover import LastUpload, share_gpu  # noqa: E402
+from core.backends.tensorrt import engine_problem, load_engine  # noqa: E402
+from core.errors import PackError  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).parent))
 
-class FakeContext:
-    """Runs y = 2 x + t, with arrays at the addresses it was given."""
+import fake_tensorrt  # noqa: E402
 
-    def __init__(self):
-        self.shapes, self.addresses = {}, {}
-
-    def set_input_shape(self, name, shape):
-        self.shapes[name] = shape
-        return name != "x" or shape[1] <= 8
-
-    def set_tensor_address(self, name, address):
-        self.addresses[name] = address
-
-    def get_tensor_shape(self, name):
-        return self.shapes["x"]
-
-    def execute_async_v3(self, stream):
-        size = int(np.prod(self.shapes["x"]))
-        x, y = (np.ctypeslib.as_array((ctypes.c_float * size).from_address(self.addresses[n])) for n in "xy")
-        y[:] = 2 * x + ctypes.c_int32.from_address(self.addresses["t"]).value
-        return True
-
-
-class FakeEngine:
-    TENSORS = {"x": ("in", (1, -1), np.float32), "t": ("in", (1,), np.int32), "y": ("out", (1, -1), np.float32)}
-    num_io_tensors = 3
-
-    def get_tensor_name(self, i):
-        return list(self.TENSORS)[i]
-
-    def get_tensor_mode(self, name):
-        return self.TENSORS[name][0]
-
-    def get_tensor_shape(self, name):
-        return self.TENSORS[name][1]
-
-    def get_tensor_dtype(self, name):
-        return self.TENSORS[name][2]
-
-    def create_execution_context(self):
-        return FakeContext()
-
-
-def fake_cuda() -> ModuleType:
-    """cudaMalloc and so on in host memory."""
-    module, held = ModuleType("cuda.bindings.runtime"), {}
-
-    def malloc(size):
-        buffer = ctypes.create_string_buffer(size)
-        held[ctypes.addressof(buffer)] = buffer
-        return 0, ctypes.addressof(buffer)
-
-    def copy(target, source, size, kind, stream):
-        ctypes.memmove(target, source, size)
-        return (0,)
-
-    module.cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
-    module.cudaStreamCreate = lambda: (0, 7)
-    module.cudaStreamSynchronize = lambda stream: (0,)
-    module.cudaMalloc, module.cudaMemcpyAsync = malloc, copy
-    module.cudaFree = lambda address: (0 if held.pop(address, None) else 1,)
-    module.held = held
-    return module
+sys.path.pop(0)
+H200 = Gpu("NVIDIA H200", (9, 0))
 
 
 @pytest.fixture
-def trt(monkeypatch) -> ModuleType:
-    """A tensorrt that refuses engines with `errors`, when there are any."""
-    module = ModuleType("tensorrt")
-    module.__version__, module.errors = "10.7.0", []
-    module.ILogger, module.TensorIOMode, module.nptype = FakeLogger, SimpleNamespace(INPUT="in"), lambda dtype: dtype
-    module.init_libnvinfer_plugins = lambda logger, namespace: True
-
-    class Runtime:
-        def __init__(self, logger):
-            self.logger = logger
-
-        def deserialize_cuda_engine(self, data):
-            for message in module.errors:
-                self.logger.log(FakeLogger.ERROR, message)
-            return None if module.errors else FakeEngine()
-
-    module.Runtime = Runtime
-    module.cuda = fake_cuda()
-    monkeypatch.setitem(sys.modules, "tensorrt", module)
-    monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
-    monkeypatch.setitem(sys.modules, "cuda.bindings", ModuleType("cuda.bindings"))
-    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", module.cuda)
-    return module
+def trt(monkeypatch):
+    return fake_tensorrt.install(monkeypatch, fake_tensorrt.make_trt())
 
 
 @pytest.fixture
-def engine(tmp_path):
+def engine(tmp_path) -> Path:
+    """y = 2 x + t, for x of width 1 to 8."""
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, "width")),
+        helper.make_tensor_value_info("t", TensorProto.INT64, (1,)),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, "width")),
+    ]
+    nodes = [
+        helper.make_node("Add", ["x", "x"], ["twice"]),
+        helper.make_node("Cast", ["t"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["twice", "real"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "g", ends[:2], ends[2:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     path = tmp_path / "decoder_fp16.engine"
-    path.write_bytes(b"plan")
+    path.write_bytes(json.dumps({"x": [[1, 1], [1, 4], [1, 8]]}).encode() + b"\n" + model.SerializeToString())
     return path
 
 
-def test_runs_by_name_and_converts_whole_numbers(trt, engine):
-    session = load_engine(engine)
+def tag_of(engine: Path, **changes) -> EngineTag:
+    """A note that fits the stand-ins, and the source that it names."""
+    source = engine.with_name("decoder.onnx")
+    source.write_bytes(b"graph")
+    values = dict(tensorrt="10.7.0", gpu=H200.name, capability=(9, 0), compatibility="none", source="decoder.onnx")
+    size, digest = fingerprint(source)
+    rest = dict(source_size=size, source_sha256=digest, engine_size=engine.stat().st_size)
+    return EngineTag(**{**values, **rest, **changes})
+
+
+class Tensor:
+    """What PyTorch shows of an array on the GPU, here in host memory that the stand-in knows."""
+
+    def __init__(self, array, cuda, strides=None):
+        _, self.address = cuda.cudaMallocAsync(array.nbytes, 0)
+        self.held = array
+        cuda.cudaMemcpyAsync(self.address, array.ctypes.data, array.nbytes, 1, 0)
+        self.__cuda_array_interface__ = {
+            "shape": array.shape,
+            "typestr": array.dtype.str,
+            "data": (self.address, False),
+            "strides": strides,
+            "version": 2,
+        }
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_runs_by_name_and_converts_whole_numbers(trt, engine, graphs):
+    session = load_engine(engine, cuda_graphs=graphs)
     assert session.inputs["x"].shape == (1, None) and list(session.outputs) == ["y"]
-    for width in (3, 5, 2):
-        x = np.arange(width, dtype=np.float32)[None]
-        out = session.run(x=x, t=np.array([4], np.int64))
-        np.testing.assert_array_equal(out["y"], 2 * x + 4)
-    assert len(trt.cuda.held) == 3  # buffers grow, and are reused
+    for width in (3, 5, 2, 5, 3, 5):
+        x = np.arange(width, dtype=np.float32)[None] + width
+        np.testing.assert_array_equal(session.run(x=x, t=np.array([4], np.int32))["y"], 2 * x + 4)
+    launches = trt.cuda.log.count("launch")
+    assert launches == (2 if graphs else 0)  # 3, 5 (larger: the graph of 3 is gone), 2, [5], 3, [5]
+
+
+def test_memory_is_given_back(trt, engine):
+    session = load_engine(engine)
+    for _ in range(20):
+        session.run(x=np.ones((1, 8), np.float32), t=np.array([1]))
+    assert len(trt.cuda.held) == 2  # places of the two inputs
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_arrays_stay_on_the_gpu_between_engines(trt, engine, graphs):
+    first, second = load_engine(engine, cuda_graphs=graphs), load_engine(engine, cuda_graphs=graphs)
+    t = np.array([1])
+    for start in range(4):
+        x = np.arange(4, dtype=np.float32)[None] + start
+        between = first.run_on_device(x=x, t=t)["y"]
+        assert between.shape == (1, 4) and between.dtype == np.float32
+        np.testing.assert_array_equal(second.run(x=between, t=t)["y"], 2 * (2 * x + 1) + 1)
+        np.testing.assert_array_equal(between.numpy(), 2 * x + 1)
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_foreign_arrays_and_streams(trt, engine, graphs):
+    session = load_engine(engine, cuda_graphs=graphs)
+    x = np.arange(6, dtype=np.float32)[None]
+    for stream in (None, 11, SimpleNamespace(cuda_stream=12), SimpleNamespace(__cuda_stream__=lambda: (0, 13))):
+        out = session.run_on_device(stream, x=Tensor(x, trt.cuda), t=np.array([2]))["y"]
+        np.testing.assert_array_equal(out.numpy(), 2 * x + 2)
+        view = out.__cuda_array_interface__
+        assert view["shape"] == (1, 6) and view["typestr"] == "<f4" and view["data"] == (out.address, False)
+    with pytest.raises(PackError, match="input 'x' must be contiguous"):
+        session.run(x=Tensor(x, trt.cuda, strides=(8, 4)), t=np.array([2]))
+    with pytest.raises(PackError, match="input 'x' is a list, not an array"):
+        session.run(x=[1.0], t=np.array([2]))
+
+
+def test_what_stays_the_same_is_uploaded_once(trt, engine):
+    first, second = load_engine(engine), load_engine(engine)
+    assert share_gpu(first, second) and first.device == ("cuda", 0)
+    upload, x = LastUpload(first), np.ones((1, 3), np.float32)
+    assert upload(x) is upload(x) and upload(x.copy()) is not upload(x)
+    np.testing.assert_array_equal(second.run(x=upload(x), t=np.array([1]))["y"], 2 * x + 1)
+
+
+def test_contexts_serve_several_threads(trt, engine):
+    session = load_engine(engine, contexts=3)
+    assert trt.contexts == 3
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(30):
+            x = rng.normal(size=(1, rng.integers(1, 9))).astype(np.float32)
+            if not np.array_equal(session.run(x=x, t=np.array([seed]))["y"], 2 * x + np.float32(seed)):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    trt.most_contexts = 4
+    with pytest.raises(PackError, match="not enough free GPU memory.*fewer streams"):
+        load_engine(engine, contexts=2)
+
+
+def test_what_cannot_be_recorded_runs_without(trt, engine, caplog):
+    trt.no_capture = True
+    session = load_engine(engine, cuda_graphs=True)
+    x = np.ones((1, 3), np.float32)
+    for _ in range(3):
+        np.testing.assert_array_equal(session.run(x=x, t=np.array([1]))["y"], 2 * x + 1)
+    assert [m for m in caplog.messages if "cannot be recorded as a CUDA graph" in m] == [caplog.messages[0]]
+
+
+def test_full_gpu_is_one_line(trt, engine):
+    session = load_engine(engine)
+    trt.cuda.limit = 40
+    with pytest.raises(OutOfGpuMemory, match="the GPU is out of memory; close other programs"):
+        session.run(x=np.ones((1, 8), np.float32), t=np.array([1]))
+    trt.cuda.limit = 1000
+    assert session.run(x=np.ones((1, 8), np.float32), t=np.array([1]))["y"].sum() == 24
 
 
 def test_wrong_inputs_are_named(trt, engine):
@@ -145,17 +194,74 @@ def test_wrong_inputs_are_named(trt, engine):
 )
 def test_refused_engine_says_why_and_how_to_rebuild(trt, engine, error, text):
     trt.errors = [error]
-    with pytest.raises(PackError, match=f"decoder_fp16.engine.*{text}.*trtexec --onnx=decoder.onnx") as caught:
+    with pytest.raises(PackError, match=f"decoder_fp16.engine.*{text}.*cvt_onnx_to_trt.py .*--nets decoder") as caught:
         load_engine(engine)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "changes, text",
+    [
+        ({"tensorrt": "11.0.0"}, "built with TensorRT 11.0.0, installed is 10.7.0"),
+        (
+            {"gpu": "NVIDIA A100", "capability": (8, 0)},
+            r"built for NVIDIA A100 \(compute capability 8.0\), here is NVIDIA",
+        ),
+        ({"gpu": "NVIDIA H100"}, "built for NVIDIA H100"),
+        ({"gpu": "x", "capability": (8, 9), "compatibility": "same_compute_capability"}, "built for x"),
+        ({"source_sha256": "0"}, "decoder.onnx has changed since"),
+        ({"engine_size": 3}, "old and new files are mixed"),
+    ],
+)
+def test_stale_engine_says_which_and_how_to_rebuild(trt, engine, changes, text):
+    write_tag(engine, tag_of(engine, **changes))
+    with pytest.raises(
+        PackError, match=f"decoder_fp16.engine: .*{text}.*rebuild it: python scripts/cvt_onnx_to_trt.py"
+    ):
+        load_engine(engine)
+    assert "decoder_fp16.engine: " in engine_problem([engine])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"gpu": "NVIDIA A100", "capability": (8, 0), "compatibility": "ampere_plus"},
+        {"gpu": "NVIDIA H100", "compatibility": "same_compute_capability"},
+        {"source": "gone.onnx"},
+    ],
+)
+def test_engine_that_fits_loads(trt, engine, changes):
+    tag = tag_of(engine, **changes)
+    write_tag(engine, tag)
+    assert read_tag(engine) == tag and engine_problem([engine]) == ""
+    assert load_engine(engine).outputs.keys() == {"y"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"capability": 3}'])
+def test_unreadable_note_counts_as_none(trt, engine, text):
+    tag_path(engine).write_text(text)
+    assert read_tag(engine) is None
+    load_engine(engine)
+
+
 def test_old_version_and_missing_packages(trt, engine, monkeypatch):
-    trt.__version__ = "8.6.1"
-    with pytest.raises(PackError, match="TensorRT 8.6.1 is too old"):
-        load_engine(engine)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(PackError, match=r"need the package tensorrt.*\[trt\]"):
-        load_engine(engine)
+    with pytest.raises(PackError, match="there is no GPU 3"):
+        load_engine(engine, "cuda:3")
+    with pytest.raises(PackError, match="run on a GPU only, not on 'cpu'"):
+        load_engine(engine, "cpu")
     with pytest.raises(PackError, match="gone.engine is missing"):
         load_engine(engine.with_name("gone.engine"))
+    monkeypatch.setattr(trt, "__version__", "8.6.1")
+    with pytest.raises(PackError, match="TensorRT 8.6.1 is too old"):
+        load_engine(engine)
+    monkeypatch.setattr(trt, "__version__", "11.0.0")
+    assert load_engine(engine).outputs
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    monkeypatch.setitem(sys.modules, "cuda.cudart", None)
+    with pytest.raises(PackError, match=r"need the package cuda-python.*\[trt\]"):
+        load_engine(engine)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(PackError, match=r"need the package tensorrt, version 10 or 11.*\[trt\]"):
+        load_engine(engine)
+    assert "tensorrt" in engine_problem([engine])

@@ -16,6 +16,7 @@ from core.backends.onnx import load_session  # noqa: E402
 from core.backends.onnx_header import read_onnx_header  # noqa: E402
 from core.errors import PackError  # noqa: E402
 from core.models.modules.fold import fold_constants  # noqa: E402
+from core.onnx_graph.prepare import prepare  # noqa: E402
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 NETS = ("appearance_extractor", "motion_extractor", "warp_network", "decoder", "stitch_network", "lmdm")
@@ -80,6 +81,25 @@ def test_thin_network(scripts, name, tmp_path):
     check(scripts, name, tmp_path / "net.onnx", small=True, full=False)
 
 
+@pytest.mark.parametrize("name", ["warp_network", "decoder"])
+def test_free_batch(scripts, name, tmp_path):
+    """One file for any number of frames; the plain sampling that TensorRT gets has a free batch as well."""
+    network = fold_constants(scripts.fill(scripts.export.NETS[name].build(scripts.pack.SMALL[name]), name))
+    inputs, path = inputs_of(scripts, name, full=False), tmp_path / "net.onnx"
+    scripts.export.export(name, network, path, inputs, free_batch=True)
+    (tmp_path / "plain.onnx").write_bytes(prepare(path, "fp32").content)
+    for batch in (1, 3):
+        more = {key: value.repeat(batch, *[1] * (value.ndim - 1)) for key, value in inputs.items()}
+        more = {
+            key: value * torch.linspace(0.7, 1, batch).view(-1, *[1] * (value.ndim - 1)) for key, value in more.items()
+        }
+        with torch.inference_mode():
+            wanted = network(**more).numpy()
+        for file in (path, tmp_path / "plain.onnx"):
+            found = next(iter(load_session(file).run(**{k: v.numpy() for k, v in more.items()}).values()))
+            np.testing.assert_allclose(found, wanted, atol=TOLERANCE * np.abs(wanted).max())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_published_sizes(scripts, name, tmp_path):
@@ -103,6 +123,18 @@ def test_command_line(scripts, tmp_path, capsys):
     assert header.inputs == ("x", "cond_frame", "cond", "time_cond")
     assert header.outputs == ("pred_noise", "x_start")
     assert "lmdm_v0.4_hubert.onnx" in capsys.readouterr().out
+
+
+def test_command_line_frees_the_batch(scripts, tmp_path):
+    network = scripts.fill(scripts.export.NETS["decoder"].build(scripts.pack.SMALL["decoder"]), "decoder")
+    (tmp_path / "models").mkdir()
+    torch.save(network.state_dict(), tmp_path / "models" / "decoder.pth")
+    sizes = scripts.pack.SMALL["decoder"]
+    (tmp_path / "config.yaml").write_text(f"base_cfg: {{decoder_cfg: {{sizes: {sizes}}}}}\n".replace("'", ""))
+    arguments = ["--pack", str(tmp_path), "--out", str(tmp_path), "--nets", "decoder"]
+    for more, batch in (([], 1), (["--free_batch"], None)):
+        assert scripts.export.main(arguments + more) == 0
+        assert read_onnx_header(tmp_path / "decoder.onnx").shapes == {"feature": (batch, 256, 64, 64)}
 
 
 def test_names_are_those_of_the_official_files(scripts):

@@ -129,7 +129,7 @@ class DenseMotionNetwork(nn.Module):
         """What depends on the source only. feature_3d (B, 32, 16, H, W), kp_source (B, 21, 3)."""
         size = (feature_3d.shape[2], feature_3d.shape[3], feature_3d.shape[4])
         compressed = torch.relu(self.norm(self.compress(feature_3d))).float()
-        resting = sample_shifted(compressed, kp_source.new_zeros(len(compressed), 1, 3))
+        resting = sample_shifted(compressed, kp_source.new_zeros(compressed.shape[0], 1, 3))
         resting = torch.cat((torch.zeros_like(resting[:, :, :1]), resting), 2)
         heat = gaussians(kp_source, size, VARIANCE)
         return Source(kp_source, coordinate_grid(size, kp_source), compressed, resting, heat)
@@ -146,7 +146,7 @@ class DenseMotionNetwork(nn.Module):
 
     def candidates(self, source: Source, kp_driving: Tensor, shift: Tensor) -> Tensor:
         """Input of the hourglass (B, 110, 16, H, W): for each motion its heat map, then the features it moves here."""
-        batch, size = len(kp_driving), source.heat.shape[2:]
+        batch, size = kp_driving.shape[0], source.heat.shape[2:]
         heat = gaussians(kp_driving, tuple(size), VARIANCE) - source.heat
         moved = sample_shifted(source.compressed.expand(batch, -1, -1, -1, -1), shift)
         resting = source.resting.expand(batch, -1, -1, -1, -1, -1)
