@@ -1,148 +1,184 @@
-"""Measure the pipeline on this machine: a table, and JSON with --json FILE.
+"""Measure this machine: tables on the terminal, JSON with --json FILE, a page with --markdown FILE.
 
-    python scripts/benchmark.py                       # end to end, per stage, render, start-up
-    python scripts/benchmark.py --what memory         # peak memory of one and of ten minutes of speech (takes minutes)
-    python scripts/benchmark.py --what lmdm           # official motion model, 50 steps, against a plain loop (torch)
+    python scripts/benchmark.py                                     # embedded pack: end to end, start-up, render
+    python scripts/benchmark.py --what memory                       # peak memory of one and of ten minutes of speech
+    python scripts/benchmark.py --pack random --what e2e render networks --compare   # official networks, random weights
+    python scripts/benchmark.py --what stages stream --json b.json --markdown docs/performance.md
 
-Every figure that a fresh process decides (start-up, peak memory) is measured in one.
+--pack random makes a full-size pack with random weights (2 GB, needs the extra `export`), --pack small a thin one;
+random weights give true times. --compare measures the plain eager path beside ours: same weights, same inputs.
+With --json an existing file keeps its other tables, so that a page can be made of several runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
-import platform
-import subprocess
+import shutil
 import sys
 import tempfile
-import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run from a checkout, without installing the project
 
-# Runs one job and prints what the parent wants as JSON. argv: source, audio, output, seed, start of the process.
-CHILD = """
-import json, resource, sys, time
-import cv2
-cv2.setNumThreads(1)
-from core.sdk import StreamSDK
-first = []
-imported = time.time()
-sdk = StreamSDK()
-loaded = time.time()
-result = sdk.run(sys.argv[1], sys.argv[2], sys.argv[3], seed=int(sys.argv[4]),
-                 progress=lambda done, total: first or first.append(time.time()))
-print(json.dumps({
-    "frames": result.frames, "seconds": result.seconds, "elapsed": result.elapsed, "setup": loaded - imported,
-    "imports": imported - float(sys.argv[5]), "first_frame": first[0] - float(sys.argv[5]),
-    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    "stages": {name: [t.count, t.busy] for name, t in result.timings.items()}}))
-"""
+from benchmarks import job, report  # noqa: E402
+
+from core.errors import DittoError, InputError  # noqa: E402
+from core.speed import PRECISIONS, Speed  # noqa: E402
+
+BEYOND = {"train": "benchmark_train", "live": "benchmark_live"}  # subjects that live in other scripts: rows(args)
+WHAT = ("all", "e2e", "stages", "networks", "stream", "render", "memory", "lmdm", *BEYOND, "page")
+MADE = ("random", "small")
+NO_GPU = "No GPU was at hand when this page was made: the tables for GPUs were not run."
 
 
-def run_job(source: Path, audio: Path, seed: int = 0) -> dict:
-    """One job in a fresh process; times in seconds, memory in MB."""
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = [source, audio, f"{folder}/out.mp4", seed, time.time()]
-        command = [sys.executable, "-c", CHILD, *map(str, arguments)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"the benchmark run failed:\n{done.stderr}")
-    return json.loads(done.stdout)
+def build_parser() -> argparse.ArgumentParser:
+    """All flags."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=["all"], help="all: e2e and render; page: nothing")
+    parser.add_argument("--pack", default="ditto_lite", help="folder of a pack, random or small [the embedded one]")
+    parser.add_argument("--source", type=Path, default=ROOT / "example" / "portrait.png")
+    parser.add_argument("--audio", type=Path, default=ROOT / "example" / "speech.wav")
+    parser.add_argument("--seconds", type=float, help="use only the beginning of the speech")
+    parser.add_argument("--runs", type=int, default=3, help="repetitions; the median is shown")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="of networks; the largest in whole runs")
+    parser.add_argument("--steps", type=int, help="sampler steps [50 for lmdm, else the pack's]")
+    parser.add_argument("--sampler", choices=("ddim", "dpm"), help="sampler [the pack's]")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of PyTorch packs")
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
+    parser.add_argument("--compare", action="store_true", help="measure the plain eager path as well (PyTorch packs)")
+    parser.add_argument("--note", action="append", default=[], help="sentence for the page; may be given again")
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    parser.add_argument("--markdown", type=Path, help="write the page to this file as well")
+    return parser
 
 
-def median_job(source: Path, audio: Path, runs: int) -> dict:
-    """The run with the median real-time factor among `runs`."""
-    jobs = sorted((run_job(source, audio) for _ in range(runs)), key=lambda job: job["elapsed"] / job["seconds"])
-    return jobs[len(jobs) // 2]
+def speed_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of `core.speed.Speed` that were given."""
+    found = {"device": args.device, "precision": args.precision, "compile": args.compile or None}
+    found["batch_size"] = max(args.batch) if max(args.batch) > 1 else None
+    chosen = {name: value for name, value in found.items() if value is not None}
+    Speed(**chosen)
+    return chosen
 
 
-def end_to_end(source: Path, audio: Path, runs: int) -> dict:
-    """Rows of the end-to-end table."""
-    job = median_job(source, audio, runs)
-    rows = {
-        "speech, s": job["seconds"],
-        "real-time factor (load, register, render, encode)": (job["setup"] + job["elapsed"]) / job["seconds"],
-        "frames per second": job["frames"] / job["elapsed"],
-        "model loading, s": job["setup"],
-        "process start to first finished frame, s": job["first_frame"],
-        "peak resident memory, MB": job["peak_mb"],
-    }
-    rows |= {f"stage {name}, ms": 1000 * busy / max(count, 1) for name, (count, busy) in job["stages"].items()}
-    return rows
+def tables(args: argparse.Namespace, pack: str, audio: Path) -> dict[str, report.Rows]:
+    """Title -> rows, in the order of `--what`."""
+    speed = speed_options(args)
+    options = {"sampling_timesteps": args.steps, "sampler": args.sampler}
+    options = {name: value for name, value in options.items() if value is not None}
+    one = job.Job(args.source.resolve(), audio.resolve(), pack, speed, options)
+    made: dict[str, report.Rows] = {}
+    for what in (("e2e", "render") if args.what == ["all"] else args.what):
+        if what == "page":
+            continue
+        title = f"{what}, {_named('random' if what == 'lmdm' else args.pack)}{_details(speed, options)}"
+        made[title] = measure(what, args, one)
+        if args.compare and what in ("e2e", "stages", "render"):
+            made[f"{title}, plain eager path"] = measure(what, args, replace(one, plain=True))
+    return made
 
 
-def render(source: Path, audio: Path, frames: int = 200) -> dict:
-    """Warp and decode alone, one thread, on real driving motion."""
-    import cv2
+def measure(what: str, args: argparse.Namespace, one: job.Job) -> report.Rows:
+    """Rows of one subject. Heavy libraries are imported for the subjects that need them."""
+    if what in BEYOND:
+        return _beyond(what)(args)
+    if what == "networks":
+        from benchmarks.networks import networks
 
-    cv2.setNumThreads(1)
-    from core.sdk import StreamSDK
+        return networks(one.pack, one.speed, args.batch, args.runs, args.compare)
+    if what == "lmdm":
+        from benchmarks.lmdm import lmdm
 
-    sdk = StreamSDK()
-    pairs, avatar = sdk.keypoint_pairs(source, audio, limit=frames)
-    times, cpu = [], []
-    for x_s, x_d in pairs:
-        start, start_cpu = time.perf_counter(), time.thread_time()
-        sdk.models.decode(sdk.models.warp(avatar.features[0], x_s, x_d))
-        times.append(time.perf_counter() - start)
-        cpu.append(time.thread_time() - start_cpu)
-    times, cpu = sorted(times), sorted(cpu)
-    return {
-        "render, ms per frame, median": 1000 * times[len(times) // 2],
-        "render, ms per frame, processor time, median": 1000 * cpu[len(cpu) // 2],
-    }
+        return lmdm(args.runs, args.steps or 50, args.sampler or "ddim", Speed(**one.speed))
+    if what == "render":
+        from benchmarks.render import render
+
+        return render(one.source, one.audio, one.pack, one.speed, plain=one.plain)
+    if what == "memory":
+        return job.memory(one)
+    if what == "stream" and one.pack != "ditto_lite":  # as the published online configuration
+        one = replace(one, options={"overlap_v2": 70, **one.options})
+    by_name = {"e2e": job.end_to_end, "all": job.end_to_end, "stages": job.stages, "stream": job.stream}
+    return by_name[what](one, args.runs)
 
 
-def memory(source: Path, audio: Path) -> dict:
-    """Peak memory of one and of ten minutes of speech."""
-    import numpy as np
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    args = build_parser().parse_args(arguments)
+    if args.runs < 1 or min(args.batch) < 1:
+        print("error: --runs and --batch start at 1", file=sys.stderr)
+        return 2
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
+    try:
+        pack = make_pack(args.pack, folder)
+        found = report.merge(
+            report.read(args.json) if args.json else {},
+            {
+                "environment": report.environment(),
+                "tables": tables(args, pack, shortened(args.audio, args.seconds, folder)),
+            },
+        )
+    except DittoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    page = report.markdown(found, ([] if report.gpu_name() else [NO_GPU]) + args.note)
+    print(page)
+    for path, text in ((args.json, json.dumps(found, indent=2) + "\n"), (args.markdown, page)):
+        if path:
+            report.write(path, text)
+    return 0
+
+
+def make_pack(name: str, folder: Path) -> str:
+    """The pack to measure: as named, or made in `folder`."""
+    if name not in MADE:
+        return name
+    try:
+        from make_random_pack import make_pack as make
+    except ImportError as error:
+        raise InputError(f"--pack {name} needs the package {error.name}: pip install -e '.[export]'") from error
+    make(folder / "pack", "pytorch", small=name == "small")
+    return str(folder / "pack")
+
+
+def shortened(audio: Path, seconds: float | None, folder: Path) -> Path:
+    """The recording, or its beginning as a file in `folder`."""
+    if seconds is None:
+        return audio
     import soundfile
 
     from core.media import read_audio
 
-    samples = read_audio(audio)
-    rows = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for minutes in (1, 10):
-            path = Path(folder) / f"{minutes}.wav"
-            soundfile.write(path, np.resize(samples, minutes * 60 * 16000), 16000)
-            job = run_job(source, path)
-            rows[f"peak resident memory, {minutes} min of speech, MB"] = job["peak_mb"]
-            rows[f"real-time factor, {minutes} min of speech"] = job["elapsed"] / job["seconds"]
-    return rows
+    path = folder / "speech.wav"
+    soundfile.write(path, read_audio(audio)[: int(seconds * 16000)], 16000)
+    return path
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--what", choices=("all", "e2e", "render", "memory", "lmdm"), default="all", help="all = e2e and render"
-    )
-    parser.add_argument("--source", type=Path, default=ROOT / "example" / "portrait.png")
-    parser.add_argument("--audio", type=Path, default=ROOT / "example" / "speech.wav")
-    parser.add_argument("--runs", type=int, default=3, help="runs of the end-to-end job; the median one is shown")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    args = parser.parse_args()
-    rows = {}
-    if args.what in ("all", "e2e"):
-        rows |= end_to_end(args.source.resolve(), args.audio.resolve(), args.runs)
-    if args.what in ("all", "render"):
-        rows |= render(args.source, args.audio)
-    if args.what == "memory":
-        rows |= memory(args.source.resolve(), args.audio.resolve())
-    if args.what == "lmdm":
-        from benchmark_lmdm import lmdm
+def _beyond(what: str) -> Callable[[argparse.Namespace], report.Rows]:
+    """`rows` of another benchmark script."""
+    try:
+        return importlib.import_module(BEYOND[what]).rows
+    except ImportError as error:
+        raise InputError(f"--what {what} needs {error.name or error}, which is not installed") from error
 
-        rows |= lmdm(args.runs)
-    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}\n")
-    print("| figure | value |\n|---|---|")
-    for name, value in rows.items():
-        print(f"| {name} | {value:.2f} |")
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+def _named(pack: str) -> str:
+    kinds = {"ditto_lite": "embedded pack", "random": "random full-size networks", "small": "random thin networks"}
+    return kinds.get(pack, f"pack {Path(pack).name}")
+
+
+def _details(*groups: dict[str, Any]) -> str:
+    return "".join(f", {name} {value}" for group in groups for name, value in group.items())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from core.atomic_components.audio2motion import SEQ_FRAMES, Sampler
-from core.models.sampler import Array, Denoiser, Schedule, cosine_schedule, ddim, ddim_plan, dpm_plan, dpm_solver
+from core.models.sampler import Array, Denoiser, Solver, make_solver
 from core.motion import MOTION_DIM
-
-Method = Literal["ddim", "dpm"]
 
 
 class ClipModel(Protocol):
@@ -20,11 +18,16 @@ class ClipModel(Protocol):
     def array(self, x: np.ndarray) -> Array:
         """float32 array -> the model's own kind of array."""
 
-    def numpy(self, x: Array) -> np.ndarray:
-        """The other way round."""
+    def warm_up(self, solver: Solver) -> None:
+        """Do now what the first `sample` with this solver would otherwise do besides."""
 
-    def clip(self, cond_frame: np.ndarray, cond: np.ndarray, times: np.ndarray, schedule: Schedule) -> Denoiser:
-        """Prepare one clip. cond_frame (1, 265), cond (1, S, C), times (n,) int64: time of step i."""
+    def sample(self, cond_frame: np.ndarray, cond: np.ndarray, x: Array, noise: Array, solver: Solver) -> np.ndarray:
+        """One clip (1, S, 265) float32.
+
+        Args:
+            cond_frame: (1, 265). cond: (1, S, C).
+            x: initial noise (1, S, 265). noise: (solver.noises, 1, S, 265), the same object in every window of a run.
+        """
 
 
 class OneStepModel:
@@ -42,12 +45,14 @@ class OneStepModel:
         """float32, in one block."""
         return np.ascontiguousarray(x, np.float32)
 
-    def numpy(self, x: np.ndarray) -> np.ndarray:
-        """x itself."""
-        return x
+    def warm_up(self, solver: Solver) -> None:
+        """Nothing to do."""
 
-    def clip(self, cond_frame: np.ndarray, cond: np.ndarray, times: np.ndarray, schedule: Schedule) -> Denoiser:
-        """See ClipModel; the model itself knows the schedule."""
+    def sample(self, cond_frame: np.ndarray, cond: np.ndarray, x: Array, noise: Array, solver: Solver) -> np.ndarray:
+        """See ClipModel."""
+        return solver.run(self._denoiser(cond_frame, cond, solver.times), x, noise)
+
+    def _denoiser(self, cond_frame: np.ndarray, cond: np.ndarray, times: np.ndarray) -> Denoiser:
         cond_frame, cond = self.array(cond_frame), self.array(cond)
 
         def denoise(x: np.ndarray, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,40 +68,26 @@ class MotionDiffusion:
     Args:
         model: LmdmRunner or OneStepModel.
         frames: S, frames per window.
-        method: "ddim", the reference's sampler, or "dpm", DPM-Solver++, which needs 10 to 15 steps.
     """
 
-    def __init__(self, model: ClipModel, frames: int = SEQ_FRAMES, method: Method = "ddim"):
-        if method not in ("ddim", "dpm"):
-            raise ValueError(f"sampling method is {method!r}; it must be 'ddim' or 'dpm'")
-        self._model, self._shape, self._method = model, (1, frames, MOTION_DIM), method
-        self._schedule = cosine_schedule()
+    def __init__(self, model: ClipModel, frames: int = SEQ_FRAMES):
+        self._model, self._shape = model, (1, frames, MOTION_DIM)
 
-    def sampler(self, seed: int, steps: int) -> Sampler:
-        """The model for one run.
+    def sampler(self, seed: int, steps: int, method: str = "ddim") -> Sampler:
+        """The model for one run; `method` as in `core.models.sampler.make_solver`.
 
         Noise comes from numpy's PCG64 seeded with `seed`, whatever the backend: first the noises of the steps, which
         every window shares (this keeps neighbouring windows alike), then one start per window.
+
+        Raises InputError for an unknown method or an impossible number of steps.
         """
+        solver = make_solver(method, steps)
         rng = np.random.default_rng(seed)
-        sample = self._ddim(rng, steps) if self._method == "ddim" else self._dpm(steps)
+        noise = self._model.array(rng.standard_normal((solver.noises, *self._shape), np.float32))
+        self._model.warm_up(solver)
 
         def run(cond_frame: np.ndarray, cond: np.ndarray, start: int) -> np.ndarray:
-            return self._model.numpy(sample(cond_frame, cond, self._noise(rng)))
+            x = self._model.array(rng.standard_normal(self._shape, np.float32))
+            return self._model.sample(cond_frame, cond, x, noise, solver)
 
         return run
-
-    def _ddim(self, rng: np.random.Generator, steps: int) -> Callable[[np.ndarray, np.ndarray, Array], Array]:
-        plan = ddim_plan(self._schedule, steps)
-        step_noise = [self._noise(rng) for _ in range(steps - 1)]
-        return lambda frame, cond, x: ddim(self._clip(frame, cond, plan.times), x, step_noise, plan)
-
-    def _dpm(self, steps: int) -> Callable[[np.ndarray, np.ndarray, Array], Array]:
-        plan = dpm_plan(self._schedule, steps)
-        return lambda frame, cond, x: dpm_solver(self._clip(frame, cond, plan.times), x, plan)
-
-    def _clip(self, cond_frame: np.ndarray, cond: np.ndarray, times: np.ndarray) -> Denoiser:
-        return self._model.clip(cond_frame, cond, times[:-1], self._schedule)
-
-    def _noise(self, rng: np.random.Generator) -> Array:
-        return self._model.array(rng.standard_normal(self._shape, np.float32))

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.backends.session import CheckedSession, Session
 from core.errors import PackError
+from core.speed import Speed
 
 __all__ = ["Session", "load", "missing_extra"]
 
@@ -29,7 +30,7 @@ def load(
     net_name: str = "",
     sizes: Mapping[str, Any] | None = None,
     threads: int = 1,
-    fp16: bool = True,
+    speed: Speed = Speed(),
 ) -> CheckedSession:
     """Load a network: .onnx, .pth/.pt/.safetensors or .engine/.trt.
 
@@ -38,7 +39,7 @@ def load(
         net_name: which network of `core.models` a file of weights belongs to; the other formats do not need it.
         sizes: of that network where they are not the published ones.
         threads: of one ONNX network on the CPU. PyTorch: see torch.set_num_threads.
-        fp16: let PyTorch use half precision on a GPU in the networks that bear it.
+        speed: precision and compilation of PyTorch networks.
 
     Raises PackError when the file is missing, damaged, of another network or of a kind that nothing here reads.
     """
@@ -53,11 +54,11 @@ def load(
     if suffix in TORCH_SUFFIXES:
         from core.backends.pytorch import load_torch
 
-        return load_torch(path, net_name, device, sizes, fp16)
+        return load_torch(path, net_name, device, sizes, speed)
     if suffix in ENGINE_SUFFIXES:
         from core.backends.tensorrt import load_engine
 
-        return load_engine(path)
+        return load_engine(path, device, cuda_graphs=speed.cuda_graphs)
     from core.backends.onnx import load_session
 
     return load_session(path, threads, device)

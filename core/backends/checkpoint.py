@@ -20,7 +20,11 @@ from core.backends.safetensors import read_safetensors
 from core.errors import PackError
 from core.models.modules.fold import fold_constants
 
-NESTING = {"stitch_network": "retarget_shoulder", "lmdm": "model_state_dict"}  # key above the weights, by network
+NESTING = {  # key above the weights, by network
+    "stitch_network": "retarget_shoulder",
+    "lmdm": "model_state_dict",
+    "wavlm": "model",
+}
 WRAPPERS = ("model_state_dict", "state_dict")  # keys that training programs put above the weights of any network
 PREFIXES = re.compile(r"\b(?:module|_orig_mod)\.")  # put into names by data-parallel and compiled modules
 ASKED = re.compile(r"(?:GLOBAL|Unsupported (?:class|global):?) ([\w.]+\.\w+)")  # PyTorch's refusal
@@ -34,16 +38,20 @@ def load_state_dict(path: str | Path, net_name: str = "") -> dict[str, Tensor]:
 
     The tensors may be mapped from the file; copy what has to outlive it. Raises PackError in one line.
     """
+    return _flat_names(Path(path), _unnest(Path(path), read_content(path), net_name))
+
+
+def read_content(path: str | Path) -> Any:
+    """All that a file holds, read safely: weights, and what is above or beside them. Raises PackError in one line."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise PackError(f"{path}: weights are read from {', '.join(SUFFIXES)}, not from '{path.suffix}'")
     if not path.is_file():
         raise PackError(f"model file {path} is missing; restore the pack (download it again)")
     try:
-        content = read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+        return read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     except Exception as error:  # damaged bytes can make the readers raise nearly anything
         raise PackError(f"{path}: {_reason(path, error)}") from error
-    return _flat_names(path, _unnest(path, content, net_name))
 
 
 def load_network(

@@ -84,30 +84,33 @@ class LmdmStep:
 
 
 class Lmdm(nn.Module):
-    """The network. `prepare` once per clip, `steps` once per clip, `denoise` once per step; `forward` is all three."""
+    """The network: `prepare` once per clip, `steps` once per clip, `denoise` once per step; `forward` is all three.
 
-    def __init__(self, sizes: LmdmSizes = LmdmSizes()):
+    `predict` is for training, the only time when `dropout` acts.
+    """
+
+    def __init__(self, sizes: LmdmSizes = LmdmSizes(), dropout: float = 0.0):
         super().__init__()
         self.sizes = sizes
         width, hidden = sizes.width, 4 * sizes.width
-        block = (width, sizes.heads, sizes.feedforward)
         frame_width = sizes.motion + 1 if sizes.multi_cond_frame else sizes.motion
         self.null_cond_embed = nn.Parameter(torch.randn(1, sizes.frames, width))
         self.null_cond_hidden = nn.Parameter(torch.randn(1, width))
         self.rotary = Rotary(width)
+        block = (width, sizes.heads, sizes.feedforward, self.rotary, dropout)
         self.time_mlp = nn.Sequential(SinusoidalTime(width), nn.Linear(width, hidden), nn.Mish())
         self.to_time_cond = nn.Sequential(nn.Linear(hidden, width))
         self.to_time_tokens = nn.Sequential(nn.Linear(hidden, TIME_TOKENS * width))
         self.norm_cond = nn.LayerNorm(width)
         self.input_projection = nn.Linear(sizes.motion + frame_width, width)
         self.cond_encoder = nn.ModuleList(
-            ConditionEncoderLayer(*block, self.rotary) for _ in range(sizes.encoder_layers)
+            ConditionEncoderLayer(*block) for _ in range(sizes.encoder_layers)
         )
         self.cond_projection = nn.Linear(sizes.cond, width)
         self.non_attn_cond_projection = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.seqTransDecoder = FilmDecoder(sizes.decoder_layers, *block, self.rotary)
+        self.seqTransDecoder = FilmDecoder(sizes.decoder_layers, *block)
         self.final_layer = nn.Linear(width, sizes.motion)
 
     def encode(self, cond: Tensor, table: Table) -> tuple[Tensor, Tensor]:
@@ -184,6 +187,23 @@ class Lmdm(nn.Module):
         factor = torch.from_numpy(schedule.noise_factor).to(x.device)[time_cond][:, None, None]
         divisor = torch.from_numpy(schedule.start_divisor).to(x.device)[time_cond][:, None, None]
         return factor * x - start / divisor, start
+
+    def predict(self, x: Tensor, cond_frame: Tensor, cond: Tensor, times: Tensor, keep: Tensor) -> Tensor:
+        """Clean motion in one pass without guidance, as in training (spec training.md 8).
+
+        Args:
+            x: (B, F, M) noisy motion. cond_frame: (B, M). cond: (B, F, C). times: (B,) int64.
+            keep: (B,) bool; the others see the learned empty condition.
+
+        Returns:
+            (B, F, M).
+        """
+        self._check(cond)
+        tokens, hidden = self.encode(cond, self.rotary.table(self.sizes.frames))
+        tokens = torch.where(keep[:, None, None], tokens, self.null_cond_embed)
+        hidden = torch.where(keep[:, None], hidden, self.null_cond_hidden)
+        context = self.context(cond_frame, tokens, hidden)
+        return self.passes(x, context, self.steps(context, times[None]).at(0))
 
     def _check(self, cond: Tensor) -> None:
         wanted = (self.sizes.frames, self.sizes.cond)

@@ -27,7 +27,7 @@ class Fake:
 @pytest.mark.parametrize("method", ["ddim", "dpm"])
 def test_windows(method):
     fake = Fake()
-    out = MotionDiffusion(OneStepModel(fake), method=method).sampler(seed=3, steps=5)(FRAME, COND, 0)
+    out = MotionDiffusion(OneStepModel(fake)).sampler(seed=3, steps=5, method=method)(FRAME, COND, 0)
     assert out.shape == (1, 80, 265) and out.dtype == np.float32 and np.isfinite(out).all()
     assert len(fake.calls) == 5
     for x, cond_frame, cond, time in fake.calls:
@@ -38,10 +38,10 @@ def test_windows(method):
 
 @pytest.mark.parametrize("method", ["ddim", "dpm"])
 def test_same_seed_same_motion_whatever_else_draws_numbers(method):
-    model = MotionDiffusion(OneStepModel(Fake()), method=method)
+    model = MotionDiffusion(OneStepModel(Fake()))
 
     def run(seed, count=2):
-        sample = model.sampler(seed, 4)
+        sample = model.sampler(seed, 4, method)
         np.random.standard_normal(5)
         return [sample(FRAME, COND, 70 * i) for i in range(count)]
 
@@ -94,13 +94,14 @@ def test_torch_and_numpy_models_give_the_same_motion():
     rng = np.random.default_rng(0)
     cond, frame = rng.standard_normal((1, 6, 9)).astype(np.float32), rng.standard_normal((1, 265)).astype(np.float32)
     for method in ("ddim", "dpm"):
-        found = [MotionDiffusion(m, 6, method).sampler(5, 8)(frame, cond, 0) for m in (runner, OneStepModel(one_step))]
+        models = (runner, OneStepModel(one_step))
+        found = [MotionDiffusion(model, 6).sampler(5, 8, method)(frame, cond, 0) for model in models]
         assert found[0].dtype == np.float32
         np.testing.assert_allclose(found[0], found[1], atol=1e-4)
 
 
 def test_bad_options():
-    with pytest.raises(ValueError, match="'euler'"):
-        MotionDiffusion(OneStepModel(Fake()), method="euler")
+    with pytest.raises(InputError, match="option 'sampler' is 'euler'; it must be ddim or dpm"):
+        MotionDiffusion(OneStepModel(Fake())).sampler(0, 5, "euler")
     with pytest.raises(InputError, match="sampling_timesteps is 0"):
         MotionDiffusion(OneStepModel(Fake())).sampler(0, 0)

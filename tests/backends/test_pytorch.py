@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +11,8 @@ torch = pytest.importorskip("torch")
 
 from core.backends import load  # noqa: E402
 from core.backends.pytorch import KINDS, choose_device, make_sizes  # noqa: E402
-from core.errors import PackError  # noqa: E402
+from core.errors import InputError, PackError  # noqa: E402
 from core.models.lmdm import LmdmSizes  # noqa: E402
-from core.models.renderer import TorchRenderer  # noqa: E402
-from core.official import SessionRenderer  # noqa: E402
 
 SMALL = {
     "appearance_extractor": {"widths": [8, 16, 32], "res_blocks": 1},
@@ -108,36 +105,16 @@ def test_missing_torch_names_the_extra(tmp_path, monkeypatch):
 def test_device_falls_back_to_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto").type == choose_device("cuda").type == choose_device("cuda:1").type == "cpu"
+    with pytest.raises(InputError, match=r"device 'cuda': there is no such GPU .*take --device cpu"):
+        choose_device("cuda", demanded=True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1", demanded=True).index == 1
+    with pytest.raises(InputError, match=r"device 'cuda:2': there is no such GPU \(PyTorch has 2, numbered from 0\)"):
+        choose_device("cuda:2")
     assert choose_device("auto").type == "cuda" and choose_device("cpu").type == "cpu"
 
 
 def test_sizes_take_lists_for_tuples():
     assert make_sizes(LmdmSizes, {"frames": 4}).frames == 4
     assert make_sizes(KINDS["decoder"].sizes, {"up": [4, 2]}).up == (4, 2)
-
-
-def test_renderer_prepares_each_source_once():
-    calls = []
-    network = SimpleNamespace(
-        prepare=lambda feature, x_s: calls.append(feature) or feature + x_s.sum(), warp=lambda source, x_d: source + x_d
-    )
-    cpu = torch.device("cpu")
-    session = SimpleNamespace(network=network, device=cpu, tensor=torch.tensor, ready=torch.inference_mode)
-    renderer = TorchRenderer(session, session, session)
-    features, x = [torch.zeros(1, 21, 3), torch.ones(1, 21, 3)], np.zeros((1, 21, 3), np.float32)
-    assert renderer.warp(features[0], x, x + 2).eq(2).all() and renderer.warp(features[0], x.copy(), x).eq(0).all()
-    assert len(calls) == 1
-    assert renderer.warp(features[1], x, x).eq(1).all() and renderer.warp(features[1], x + 1, x).eq(64).all()
-    assert renderer.warp(features[0], x, x).eq(0).all()
-    assert len(calls) == 4
-
-
-def test_decoded_picture_has_channels_last_and_the_range_of_bytes():
-    feature = torch.tensor([[[[-0.5, 0.2]], [[0.4, 0.6]], [[1.0, 1.5]]]])
-    session = SimpleNamespace(network=lambda x: x, device=torch.device("cpu"), ready=torch.inference_mode)
-    picture = TorchRenderer(session, session, session).decode(feature)
-    assert picture.shape == (1, 2, 3) and picture.dtype == np.float32 and picture.flags.c_contiguous
-    np.testing.assert_allclose(picture, [[[0, 102, 255], [51, 153, 255]]], rtol=1e-6)
-    generic = SessionRenderer(None, None, SimpleNamespace(run=lambda feature: {"output": feature}))
-    np.testing.assert_array_equal(generic.decode(feature.numpy()), picture)

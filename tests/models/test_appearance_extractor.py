@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 
 from core.backends.checkpoint import load_network  # noqa: E402
 from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes  # noqa: E402
+from core.models.manifest import load_manifest  # noqa: E402
 
 NET, LIMIT, TAP_LIMIT = "appearance_extractor", 5e-5, 1e-4
 TINY = AppearanceSizes(widths=(4, 6, 8), channels=3, depth=2, res_blocks=2)
@@ -42,11 +43,11 @@ def test_folded(folded, golden_inputs, golden_error, case):
     assert out.is_contiguous() and golden_error(NET, f"{case}/out/pred", out) < LIMIT
 
 
-def test_state_dict_has_the_published_names(golden):
-    manifest = golden(f"manifest_{NET}.json")["state_dict"]
+def test_state_dict_has_the_published_names():
+    manifest = load_manifest(NET).tensors
     with torch.device("meta"):
         state = AppearanceExtractor().state_dict()
-    assert {name: list(value.shape) for name, value in state.items()} == {n: e["shape"] for n, e in manifest.items()}
+    assert {name: tuple(value.shape) for name, value in state.items()} == manifest
 
 
 def test_half_precision_stays_close():

@@ -9,10 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from core.errors import InputError  # noqa: E402
 from core.models.lmdm import Lmdm, LmdmSizes  # noqa: E402
 from core.models.lmdm_runner import LmdmRunner  # noqa: E402
 from core.models.modules.rotary import Rotary, rotate  # noqa: E402
-from core.models.sampler import cosine_schedule, ddim, ddim_plan, dpm_plan, dpm_solver  # noqa: E402
+from core.models.sampler import Solver, cosine_schedule, ddim_plan, dpm_plan, make_solver  # noqa: E402
+from core.speed import Speed  # noqa: E402
 
 NET, LIMIT, RUN_LIMIT, TAP_LIMIT = "lmdm", 5e-5, 1e-4, 1e-4
 TINY = LmdmSizes(frames=5, motion=7, cond=9, width=16, heads=2, feedforward=24, encoder_layers=1, decoder_layers=2)
@@ -109,12 +111,13 @@ def test_guided_step(network, golden_inputs, golden_error, case, time):
 
 
 @pytest.mark.parametrize("steps", [10, pytest.param(50, marks=pytest.mark.slow)])
-def test_ddim_runs(network, golden, golden_weights, golden_error, steps):
-    inputs, runner, plan = golden_weights.make_inputs(NET), LmdmRunner(network), ddim_plan(cosine_schedule(), steps)
-    clip = runner.clip(inputs["cond_frame"], inputs["cond"], plan.times[:-1], cosine_schedule())
+def test_ddim_runs(network, golden, golden_weights, golden_error, monkeypatch, steps):
+    inputs, runner, solver = golden_weights.make_inputs(NET), LmdmRunner(network), make_solver("ddim", steps)
     x, *noise = (runner.array(golden_weights.ddim_noise(f"ddim{steps}", i)) for i in range(steps))
-    seen = []
-    result = ddim(lambda x, i: (seen.append(x), clip(x, i))[1], x, noise, plan)
+    seen, denoise = [], network.denoise
+    monkeypatch.setattr(network, "denoise", lambda x, *rest: (seen.append(x.clone()), denoise(x, *rest))[1])
+    found = runner.sample(inputs["cond_frame"], inputs["cond"], x, torch.stack(noise), solver)
+    result = torch.from_numpy(found)
     kept = [i for i in range(steps) if f"ddim{steps}/x_before_step{i}/step" in golden("lmdm.npz")]
     assert len(kept) >= 3
     for i in kept:
@@ -124,7 +127,7 @@ def test_ddim_runs(network, golden, golden_weights, golden_error, steps):
 
 @pytest.fixture(scope="module")
 def solve(load_golden, golden_weights):
-    """solve(plan, sample, seed) -> (1, 80, 265) from the golden weights, smooth in time as a trained network is.
+    """solve(plan, method, seed) -> (1, 80, 265) from the golden weights, smooth in time as a trained network is.
 
     The stand-in weights follow every frequency of the time embedding, up to one radian per unit of time, so that the
     predictions at two neighbouring times have little to do with each other; only the slow frequencies are kept.
@@ -134,11 +137,11 @@ def solve(load_golden, golden_weights):
     network.time_mlp[1].weight[:, (frequencies > 0.01).repeat(2)] = 0
     inputs, runner = golden_weights.make_inputs(NET), LmdmRunner(network)
 
-    def run(plan, sample, seed):
+    def run(plan, method, seed):
+        solver = Solver(method, len(plan.times) - 1, cosine_schedule(), plan)
         noise = np.random.default_rng(seed).standard_normal((len(plan.times), 1, 80, 265), np.float32)
-        x, *more = (runner.array(a) for a in noise)
-        clip = runner.clip(inputs["cond_frame"], inputs["cond"], plan.times[:-1], cosine_schedule())
-        return (dpm_solver(clip, x, plan) if sample is dpm_solver else ddim(clip, x, more, plan)).numpy()
+        more = runner.array(noise[1 : 1 + solver.noises])
+        return LmdmRunner(network).sample(inputs["cond_frame"], inputs["cond"], runner.array(noise[0]), more, solver)
 
     return run
 
@@ -150,16 +153,16 @@ def distance(a, b):
 
 @pytest.mark.slow
 def test_dpm_solver_converges_to_many_steps_of_ddim(solve):
-    exact = solve(ddim_plan(cosine_schedule(), 100, eta=0), ddim, 0)
-    errors = [distance(solve(dpm_plan(cosine_schedule(), n, last=9), dpm_solver, 0), exact) for n in (6, 24)]
+    exact = solve(ddim_plan(cosine_schedule(), 100, eta=0), "ddim", 0)
+    errors = [distance(solve(dpm_plan(cosine_schedule(), n, last=9), "dpm", 0), exact) for n in (6, 24)]
     assert errors[1] < 0.004 and errors[1] < errors[0] / 3, errors
 
 
 @pytest.mark.slow
 def test_few_steps_of_dpm_solver_are_closer_than_another_seed(solve):
-    seeds = distance(*(solve(ddim_plan(cosine_schedule(), 50), ddim, seed) for seed in (1, 2)))
-    fifty = solve(ddim_plan(cosine_schedule(), 50, eta=0), ddim, 3)
-    errors = [distance(solve(dpm_plan(cosine_schedule(), n), dpm_solver, 3), fifty) for n in (10, 15)]
+    seeds = distance(*(solve(ddim_plan(cosine_schedule(), 50), "ddim", seed) for seed in (1, 2)))
+    fifty = solve(ddim_plan(cosine_schedule(), 50, eta=0), "ddim", 3)
+    errors = [distance(solve(dpm_plan(cosine_schedule(), n), "dpm", 3), fifty) for n in (10, 15)]
     assert max(errors) < seeds, (errors, seeds)
 
 
@@ -207,3 +210,59 @@ def test_wrong_sizes():
         LmdmSizes(width=18, heads=4)
     with pytest.raises(ValueError, match=r"\(B, 5, 9\), got \(1, 5, 8\)"):
         Lmdm(TINY).prepare(torch.zeros(1, 7), torch.zeros(1, 5, 8))
+
+
+class Replayer:
+    """In place of CUDA graphs: replays by calling again, on the tensors of the recording."""
+
+    def __init__(self):
+        self.recorded = 0
+
+    def record(self, function, inputs):
+        self.recorded += 1
+        output = function(*inputs).clone()
+        return lambda: output.copy_(function(*inputs)), output
+
+
+@pytest.mark.parametrize("method", ["ddim", "dpm"])
+def test_recorded_clips_equal_plain_ones(tiny, method):
+    recorder = Replayer()
+    plain, recorded = LmdmRunner(tiny), LmdmRunner(tiny, recorder=recorder)
+    solver = make_solver(method, 4)
+    recorded.warm_up(solver)
+    recorded.warm_up(make_solver(method, 4))
+    assert recorder.recorded == 1
+    rng = np.random.default_rng(0)
+    noise = plain.array(rng.standard_normal((solver.noises, 1, 5, 7)))
+    for _ in range(3):
+        frame, cond = rng.standard_normal((1, 7)), rng.standard_normal((1, 5, 9))
+        x = plain.array(rng.standard_normal((1, 5, 7)))
+        found = [runner.sample(frame, cond, x, noise, solver) for runner in (plain, recorded)]
+        assert found[0].shape == (1, 5, 7) and found[0].dtype == np.float32
+        np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+    assert recorder.recorded == 1
+
+
+def test_lack_of_memory_is_said_in_one_line(tiny, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(tiny, "prepare", full)
+    runner, solver = LmdmRunner(tiny), make_solver("dpm", 2)
+    x, noise = runner.array(np.zeros((1, 5, 7))), runner.array(np.zeros((0, 1, 5, 7)))
+    with pytest.raises(InputError, match="not enough GPU memory for the motion model"):
+        runner.sample(np.zeros((1, 7)), np.zeros((1, 5, 9)), x, noise, solver)
+
+
+def test_compiled_layers_give_the_same_clip(tiny, monkeypatch):
+    from core.backends.compiled import CompiledCall
+    from core.models import lmdm_runner
+
+    plain, solver = LmdmRunner(tiny), make_solver("dpm", 2)
+    x, noise = plain.array(np.ones((1, 5, 7))), plain.array(np.zeros((0, 1, 5, 7)))
+    clip = (np.ones((1, 7)), np.ones((1, 5, 9)), x, noise, solver)
+    expected = plain.sample(*clip)
+    monkeypatch.setattr(lmdm_runner, "compiled", lambda f, name, wanted: CompiledCall(f, name, "eager"))
+    found = LmdmRunner(tiny, Speed(compile=True)).sample(*clip)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert tiny.seqTransDecoder.forward._compiled is not None

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 class Attention(nn.Module):
     """Parameters as in `torch.nn.MultiheadAttention`: rows of the input projection are queries, keys, values.
 
-    Inputs are (B, L, W); queries, keys and values are (B, H, L, W / H).
+    Inputs are (B, L, W); queries, keys and values are (B, H, L, W / H). `dropout` acts on the weights, in training.
     """
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} is not a multiple of {heads} heads")
-        self.width, self.heads = width, heads
+        self.width, self.heads, self.dropout = width, heads, dropout
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -38,7 +38,8 @@ class Attention(nn.Module):
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """(B, H, L, d), (B, H, S, d), (B, H, S, d) -> (B, L, W), after the output projection."""
-        mixed = F.scaled_dot_product_attention(queries, keys, values)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def forward(self, turned: Tensor, x: Tensor) -> Tensor:

@@ -37,10 +37,10 @@ def modulate(x: Tensor, film: Tensor) -> Tensor:
 class FilmDecoderLayer(nn.Module):
     """Self-attention, cross-attention and feed-forward, each modulated and added to its input."""
 
-    def __init__(self, width: int, heads: int, feedforward: int, rotary: Rotary):
+    def __init__(self, width: int, heads: int, feedforward: int, rotary: Rotary, dropout: float = 0.0):
         super().__init__()
-        self.self_attn = Attention(width, heads)
-        self.multihead_attn = Attention(width, heads)
+        self.self_attn = Attention(width, heads, dropout)
+        self.multihead_attn = Attention(width, heads, dropout)
         self.linear1 = nn.Linear(width, feedforward)
         self.linear2 = nn.Linear(feedforward, width)
         self.norm1 = nn.LayerNorm(width)
@@ -49,6 +49,7 @@ class FilmDecoderLayer(nn.Module):
         self.film1 = Film(width)
         self.film2 = Film(width)
         self.film3 = Film(width)
+        self.dropout = nn.Dropout(dropout)
         self.rotary = rotary  # unused here: checkpoints hold a copy of the frequencies in every layer
 
     def films(self, t: Tensor) -> Tensor:
@@ -72,22 +73,24 @@ class FilmDecoderLayer(nn.Module):
             (B, L, W).
         """
         normed = self.norm1(x)
-        branch = self.self_attn(rotate(normed, table), normed)
+        branch = self.dropout(self.self_attn(rotate(normed, table), normed))
         copies = films.shape[1] // x.shape[0]
         if copies > 1:
             x, branch = x.repeat(copies, 1, 1), branch.repeat(copies, 1, 1)
         x = x + modulate(branch, films[0])
         queries = self.multihead_attn.queries(rotate(self.norm2(x), table))
-        x = x + modulate(self.multihead_attn.attend(queries, *memory), films[1])
-        return x + modulate(self.linear2(F.gelu(self.linear1(self.norm3(x)))), films[2])
+        x = x + modulate(self.dropout(self.multihead_attn.attend(queries, *memory)), films[1])
+        hidden = self.dropout(F.gelu(self.linear1(self.norm3(x))))
+        return x + modulate(self.dropout(self.linear2(hidden)), films[2])
 
 
 class FilmDecoder(nn.Module):
     """The layers one after the other."""
 
-    def __init__(self, layers: int, width: int, heads: int, feedforward: int, rotary: Rotary):
+    def __init__(self, layers: int, width: int, heads: int, feedforward: int, rotary: Rotary, dropout: float = 0.0):
         super().__init__()
-        self.stack = nn.ModuleList(FilmDecoderLayer(width, heads, feedforward, rotary) for _ in range(layers))
+        block = (width, heads, feedforward, rotary, dropout)
+        self.stack = nn.ModuleList(FilmDecoderLayer(*block) for _ in range(layers))
 
     def films(self, t: Tensor) -> Tensor:
         """Time vectors (N, B, W) -> (N, layers, 3, B, 2 W)."""
