@@ -3,11 +3,13 @@
     pip install -e '.[export]'
     python scripts/make_random_pack.py --format pytorch --out DIR            # real sizes, 2 GB
     python scripts/make_random_pack.py --format onnx --out DIR --small       # thin networks, same interfaces
+    python scripts/make_random_pack.py --format pytorch --out DIR --speech wavlm
 
 The same seed gives the same weights. Pictures come out as coloured noise. The five face models are stand-ins that see
 one face in the middle of any picture; blaze_face and face_mesh take the place of MediaPipe's file in the PyTorch pack.
 HuBERT is the transformers library's with the real configuration; with --small it is a stand-in, a stack of thin
-convolutions with the same interface, for which that library is not needed.
+convolutions with the same interface, for which that library is not needed. WavLM in its place is always the library's,
+as weights (wavlm_large.pth) in the PyTorch pack and as a network (wavlm.onnx) in the other.
 """
 
 from __future__ import annotations
@@ -27,11 +29,14 @@ from export_onnx import NETS, export, write_onnx
 from random_weights import fill
 from torch import Tensor, nn
 
+from core.aux_models.wavlm_torch import build_wavlm
 from core.backends.checkpoint import NESTING
 from core.errors import DittoError, InputError
 from core.models.modules.fold import fold_constants
 
 FORMATS = ("pytorch", "onnx")
+SPEECH = ("hubert", "wavlm")
+WAVLM_FILES = {"pytorch": "wavlm_large.pth", "onnx": "wavlm.onnx"}
 SMALL: dict[str, dict[str, Any]] = {  # what differs from the published sizes; interfaces stay
     "appearance_extractor": {"widths": [8, 16, 32], "res_blocks": 1},
     "motion_extractor": {"depths": [1, 1, 1, 1], "widths": [16, 32, 48, 64]},
@@ -49,6 +54,14 @@ HUBERT = {  # configuration of the large model
     "conv_bias": True,
     "do_stable_layer_norm": True,
     "apply_spec_augment": False,
+}
+SMALL_WAVLM = {  # what differs from the large model
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "conv_dim": [16] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
 }
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)  # of HuBERT's convolutions
 STAND_IN_WIDTH, FEATURES = 32, 1024
@@ -144,15 +157,30 @@ def write_hubert(path: Path, seed: int, small: bool) -> None:
     write_onnx(network, (torch.zeros(1, CHUNK),), path, ["input_values"], ["encoding_out"], free)
 
 
-def make_pack(out: Path, kind: str, small: bool = False, seed: int = 0) -> None:
+def write_wavlm(folder: Path, kind: str, seed: int, small: bool) -> None:
+    """Write WavLM as a state dict or as an ONNX file that takes samples of any length."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for the tensors that `fill` leaves as they are
+        model = fill(build_wavlm(SMALL_WAVLM if small else None), "hubert", seed)
+    if kind == "pytorch":
+        torch.save(model.state_dict(), folder / WAVLM_FILES[kind])
+        return
+    convolution = model.encoder.pos_conv_embed.conv
+    nn.utils.parametrize.remove_parametrizations(convolution, "weight")
+    free = {"audio": {1: "samples"}, "features": {0: "rows"}}
+    write_onnx(Rows(model), (torch.zeros(1, CHUNK),), folder / WAVLM_FILES[kind], ["audio"], ["features"], free)
+
+
+def make_pack(out: Path, kind: str, small: bool = False, seed: int = 0, speech: str = "hubert") -> None:
     """Write a pack.
 
     Args:
         out: folder, made if it is missing; files of the same names are replaced.
         kind: "pytorch" (models/*.pth, aux_models/*.onnx) or "onnx" (*.onnx side by side).
         small: thin networks, whose sizes are then in config.yaml.
+        speech: "hubert" or "wavlm".
 
-    Raises InputError when a library is missing.
+    Raises InputError or PackError when a library is missing.
     """
     try:
         from stand_in_faces import write_faces
@@ -168,12 +196,15 @@ def make_pack(out: Path, kind: str, small: bool = False, seed: int = 0) -> None:
         else:
             export(name, fold_constants(network), out / f"{net.file}.onnx")
     write_faces(aux, original=kind == "pytorch")
-    write_hubert(aux / ("hubert_streaming_fix_kv.onnx" if kind == "pytorch" else "hubert.onnx"), seed, small)
-    text = yaml.safe_dump(pack_config(kind, small), sort_keys=False)
+    if speech == "wavlm":
+        write_wavlm(aux, kind, seed, small)
+    else:
+        write_hubert(aux / ("hubert_streaming_fix_kv.onnx" if kind == "pytorch" else "hubert.onnx"), seed, small)
+    text = yaml.safe_dump(pack_config(kind, small, speech), sort_keys=False)
     (out / "config.yaml").write_text(f"# random weights: the pictures are noise\n{text}", encoding="utf-8")
 
 
-def pack_config(kind: str, small: bool) -> dict[str, Any]:
+def pack_config(kind: str, small: bool, speech: str = "hubert") -> dict[str, Any]:
     """Content of the pack's config.yaml."""
     original = kind == "pytorch"
     folder = "aux_models/" if original else ""
@@ -185,6 +216,11 @@ def pack_config(kind: str, small: bool) -> dict[str, Any]:
     }
     more = {"force_ori_type": True} if original else {}
     base: dict[str, Any] = {key: {"model_path": f"{folder}{file}.onnx", **more} for key, file in files.items()}
+    if speech == "wavlm":
+        del base["hubert_cfg"]
+        base["wavlm_cfg"] = {"model_path": f"{folder}{WAVLM_FILES[kind]}"}
+        if small and original:
+            base["wavlm_cfg"]["sizes"] = SMALL_WAVLM
     pair = ("blaze_face", "face_mesh")
     base["landmark478_cfg"] = {f"{name}_model_path": f"{folder}{name}.onnx" for name in pair}
     for name, net in NETS.items():
@@ -198,7 +234,7 @@ def pack_config(kind: str, small: bool) -> dict[str, Any]:
         "audio_feat_dim": 1103,
         "seq_frames": 80,
         **dict.fromkeys(("use_emo", "use_sc", "use_eye_open", "use_eye_ball"), True),
-        "w2f_type": "hubert",
+        "w2f_type": speech,
     }
     return {"base_cfg": base, "audio2motion_cfg": motion, "default_kwargs": dict(DEFAULTS)}
 
@@ -220,11 +256,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=FORMATS, required=True, help="kind of pack")
     parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
+    parser.add_argument("--speech", choices=SPEECH, default="hubert", help="speech features (default hubert)")
     parser.add_argument("--small", action="store_true", help="thin networks with the same inputs and outputs")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default 0)")
     options = parser.parse_args(arguments)
     try:
-        make_pack(options.out, options.format, options.small, options.seed)
+        make_pack(options.out, options.format, options.small, options.seed, options.speech)
     except DittoError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

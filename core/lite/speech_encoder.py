@@ -1,33 +1,36 @@
 """Speech features: the Whisper tiny encoder over overlapping windows (spec/lite.md section 9).
 
-Every window holds 1 s of past, one step of new frames and 0.2 s of look-ahead; a recording is treated as if silence
-came before and after it, so each frame sees the same amount of context and memory does not grow with the length.
-Whisper's absolute positions make half the variance of its features; the pack's table of their means (output
-`positions`, fitted by scripts/ditto_lite/fit_speech_positions.py) is taken off, so that features hardly depend on the
-window.
+Every window holds past, one step of new frames and look-ahead; a recording is treated as if silence came before and
+after it, so each frame sees the same amount of context and memory does not grow with the length. Whisper's absolute
+positions make half the variance of its features; the pack's table of their means (output `positions`, fitted by
+scripts/ditto_lite/fit_speech_positions.py) is taken off, so that features hardly depend on the window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 
 import numpy as np
 
+from core.atomic_components.audio_chunks import checked_clip, checked_first, checked_size
 from core.backends.onnx import load_session
 from core.errors import InputError
-from core.lite.loudness import Loudness, speech_level
-from core.lite.mel import CONTEXT, HOP, log10_mel, whisper_scale
+from core.lite.loudness import speech_level
+from core.lite.speech_stream import DIM, LOUDEST, MELS, WIDTH, SpeechStream, Window
 from core.motion import SAMPLE_RATE
 from core.motion import SAMPLES_PER_FRAME as FRAME
 
-MELS = FRAME // HOP
-WIDTH = 384
-DIM = WIDTH + 1
-PAST, AHEAD = 25 * MELS, 5 * MELS  # mel frames: 1 s and 0.2 s
-OFFLINE_STEP, ONLINE_STEP = 100, 5  # video frames: 4 s and 0.2 s
-MAX_POSITIONS = (PAST + OFFLINE_STEP * MELS + AHEAD) // 2  # encoder vectors of the longest window
-LOUDEST = 1.0  # least maximum for the clamp: that of speech at rms 0.1, so that silence is not stretched
+__all__ = ["LOUDEST", "WIDTH", "SpeechEncoder"]
+
+OFFLINE = Window(past=25, step=100, first_step=100, ahead=20)  # 1 s, 4 s, 0.2 s; the motion model was trained on these
+MAX_FRAMES = OFFLINE.past + OFFLINE.step + OFFLINE.ahead // MELS  # of a window
+MAX_POSITIONS = MAX_FRAMES * MELS // 2  # encoder vectors of the longest window
+# Past, step and look-ahead in frames: 2 s, 0.2 s, 0.16 s. Lips agree with offline ones at r 0.95, for 12 % of a core;
+# with 1 s of past 0.92 and 7 %, with steps of 2 frames 0.94 and 29 %; offline with other windows 0.97. From
+# scripts/ditto_lite/compare_streaming.py.
+ONLINE = (50, 5, 4)
+LEAST_AHEAD = 3  # frames; with 2 the lips agree at r 0.92 only
 PRESCAN = 30 * SAMPLE_RATE
 
 
@@ -35,12 +38,13 @@ class SpeechEncoder:
     """The encoder network of a pack. `dim` is the width of the features."""
 
     dim = DIM
+    can_stream = True
 
     def __init__(self, path: str | PathLike[str], threads: int = 1):
         """Load speech_encoder.onnx; raises PackError when it is missing or something else."""
         self._session = load_session(path, threads).require(("mel",), ("features", "positions"))
 
-    def encode(self, audio: np.ndarray) -> np.ndarray:
+    def extract(self, audio: np.ndarray) -> np.ndarray:
         """Features of a whole recording: (L,) float32 mono at 16 kHz, L >= 1, to ((L + 639) // 640, 385) float32.
 
         Columns 0-383 are the mean of the two centred 50 Hz encoder vectors of each 25 fps frame, column 384 is
@@ -50,92 +54,33 @@ class SpeechEncoder:
         return np.concatenate(list(self.blocks(audio)))
 
     def blocks(self, audio: np.ndarray) -> Iterator[np.ndarray]:
-        """What `encode` gives, in blocks of at most OFFLINE_STEP frames: memory does not grow with the length."""
-        audio = _checked(audio)
-        if not len(audio):
-            raise InputError("the audio is empty; give a recording with at least one sample")
-        stream = self.stream(OFFLINE_STEP, speech_level(audio[:PRESCAN]))
-        for start in range(0, len(audio), FRAME * OFFLINE_STEP):
-            yield stream.push(audio[start : start + FRAME * OFFLINE_STEP])
+        """What `extract` gives, in blocks of at most 4 s: memory does not grow with the length."""
+        audio = checked_clip(audio)
+        stream, size = SpeechStream(self, OFFLINE, speech_level(audio[:PRESCAN])), FRAME * OFFLINE.step
+        for start in range(0, len(audio), size):
+            yield stream.push(audio[start : start + size])
         yield stream.finish()
 
-    def stream(self, step: int = ONLINE_STEP, level: float | None = None) -> SpeechStream:
-        """An incremental encoder that yields `step` frames at a time, `level` as in Loudness."""
-        return SpeechStream(self, step, level)
+    def silence(self, frames: int) -> np.ndarray:
+        """(frames, 385) features of silence."""
+        return self.extract(np.zeros(FRAME * frames, np.float32)) if frames else np.zeros((0, DIM), np.float32)
+
+    def stream(self, chunk_size: Sequence[int] | None = None, first_step: int | None = None) -> SpeechStream:
+        """A stream with windows for live use. See `core.interfaces.AudioEncoder`.
+
+        chunk_size: its past is not used, the encoder needs more of it than the reference's windows have; its future
+        is raised to LEAST_AHEAD. Raises InputError for sizes that no window can have.
+        """
+        _, step, future = checked_size(ONLINE if chunk_size is None else chunk_size)
+        future = max(future, LEAST_AHEAD)
+        room = MAX_FRAMES - step - future
+        if room < OFFLINE.past:
+            most = MAX_FRAMES - OFFLINE.past
+            raise InputError(f"chunk size: current and future frames are {step + future}; at most {most} are possible")
+        window = Window(min(ONLINE[0], room), step, checked_first(first_step, step), future * MELS - 2)
+        return SpeechStream(self, window)
 
     def encode_mel(self, mel: np.ndarray) -> np.ndarray:
         """One window: Whisper's mel (80, T) float32, even T <= 520, to the centred 50 Hz vectors (T / 2, 384)."""
         out = self._session.run(mel=np.ascontiguousarray(mel[None]))
         return out["features"][0] - out["positions"][: mel.shape[1] // 2]
-
-
-class SpeechStream:
-    """Features of a recording that arrives in pieces; the result does not depend on how it is cut."""
-
-    def __init__(self, encoder: SpeechEncoder, step: int, level: float | None = None):
-        if not 1 <= step <= OFFLINE_STEP:
-            raise ValueError(f"step {step} is not between 1 and {OFFLINE_STEP} frames")
-        self._encoder, self._step, self._loudness = encoder, step, Loudness(level)
-        self._maximum = LOUDEST
-        self._raw = np.zeros(0, np.float32)  # samples of an unfinished frame
-        self._samples = np.zeros(PAST * HOP + CONTEXT, np.float32)  # after the gain, not yet in `_mel`
-        self._mel = np.zeros((80, 0), np.float32)  # from PAST mel frames before the next output frame
-        self._energy = np.zeros(0, np.float32)  # of the frames not yet returned
-
-    def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take (m,) more samples and return the frames that they complete, (k, 385) float32, often k = 0.
-
-        A frame comes out when its whole step and 0.2 s of look-ahead (3240 samples) have arrived.
-        """
-        raw = np.concatenate([self._raw, _checked(samples)])
-        whole = len(raw) // FRAME * FRAME
-        self._raw = raw[whole:].copy()
-        self._take_frames(raw[:whole].reshape(-1, FRAME))
-        return self._drain(final=False)
-
-    def finish(self) -> np.ndarray:
-        """The remaining frames (k, 385), the last one filled with zeros; the stream cannot be used afterwards."""
-        if len(self._raw):
-            self._take_frames(np.pad(self._raw, (0, FRAME - len(self._raw)))[None])
-        self._take_samples(np.zeros(AHEAD * HOP + CONTEXT, np.float32))
-        return self._drain(final=True)
-
-    def _take_frames(self, frames: np.ndarray) -> None:
-        frames = self._loudness.apply(frames)
-        rms = np.sqrt(np.mean(np.square(frames), axis=1))
-        self._energy = np.concatenate([self._energy, np.log(rms + np.float32(1e-4))])
-        self._take_samples(frames.reshape(-1))
-
-    def _take_samples(self, samples: np.ndarray) -> None:
-        samples = np.concatenate([self._samples, samples])
-        count = max(0, (len(samples) - 2 * CONTEXT) // HOP + 1)
-        if count:
-            self._mel = np.concatenate([self._mel, log10_mel(samples)], axis=1)
-        self._samples = samples[count * HOP :]
-
-    def _drain(self, final: bool) -> np.ndarray:
-        pieces = [np.zeros((0, DIM), np.float32)]
-        while self._mel.shape[1] >= PAST + self._step * MELS + AHEAD:
-            pieces.append(self._window(self._step))
-        if final and len(self._energy):
-            pieces.append(self._window(len(self._energy)))
-        return np.concatenate(pieces)
-
-    def _window(self, frames: int) -> np.ndarray:
-        """Encode the window of the next `frames` frames and step over them."""
-        mel = self._mel[:, : PAST + frames * MELS + AHEAD]
-        self._maximum = max(self._maximum, float(mel.max()))
-        vectors = self._encoder.encode_mel(whisper_scale(mel, self._maximum))
-        vectors = vectors[PAST // 2 : PAST // 2 + 2 * frames].reshape(frames, 2, WIDTH).mean(axis=1)
-        features = np.column_stack([vectors, self._energy[:frames]])
-        self._mel, self._energy = self._mel[:, frames * MELS :].copy(), self._energy[frames:]
-        return features
-
-
-def _checked(audio: np.ndarray) -> np.ndarray:
-    audio = np.asarray(audio, np.float32)
-    if audio.ndim != 1:
-        raise InputError(f"the audio has shape {audio.shape}; give one channel, as a one-dimensional array")
-    if not np.isfinite(audio).all():
-        raise InputError("the audio holds NaN or infinite samples; write the recording again without them")
-    return audio

@@ -67,11 +67,11 @@ def load_utterances(folder: Path, encoder: SpeechEncoder, seed: int) -> list[Utt
         if rate != 16000:
             raise ValueError(f"{name}.wav has {rate} Hz, expected 16000")
         audio = degrade(np.pad(audio, round(MARGIN * rate)), rng)
-        features = encoder.encode(audio).astype(np.float16)
+        features = encoder.extract(audio).astype(np.float16)
         phones = [(phone, start + MARGIN, end + MARGIN) for phone, start, end in entry["phones"]]
         out.append(Utterance(name, entry["voice"], features, phone_labels(phones, len(features))))
     for i in range(len(out) // 8):
-        features = encoder.encode(noise(rng)).astype(np.float16)
+        features = encoder.extract(noise(rng)).astype(np.float16)
         out.append(Utterance(f"noise_{i}", "noise", features, np.zeros((len(features), 4), np.float32)))
     return out
 

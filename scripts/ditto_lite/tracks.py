@@ -82,7 +82,7 @@ def load_tracks(clips: list[Path], pack: Path, cache: Path) -> Iterator[Track]:
         file = cache / f"{clip.stem}.npz"
         if not file.exists():
             mesh, found = track_clip(clip, tracker)
-            np.savez(file, mesh=mesh, found=found, features=encoder.encode(read_audio(clip)).astype(np.float16))
+            np.savez(file, mesh=mesh, found=found, features=encoder.extract(read_audio(clip)).astype(np.float16))
             log.info("%s: %d frames, face in %d", clip.stem, len(found), found.sum())
         with np.load(file, allow_pickle=False) as data:
             count = min(len(data["mesh"]), len(data["features"]))

@@ -12,7 +12,8 @@ from core.backends.onnx import load_session
 from core.errors import InputError, PackError
 from core.lite.loudness import speech_level
 from core.lite.mel import whisper_mel
-from core.lite.speech_encoder import OFFLINE_STEP, SpeechEncoder
+from core.lite.speech_encoder import LEAST_AHEAD, MAX_FRAMES, OFFLINE, ONLINE, SpeechEncoder
+from core.lite.speech_stream import SpeechStream
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "checkpoints" / "ditto_lite" / "speech_encoder.onnx"
@@ -54,60 +55,88 @@ def test_file_fits_the_pack():
     "cuts", [[], [1, 2, 700, 9999], list(range(1777, 113600, 1777)), list(range(160, 113600, 160))]
 )
 def test_result_does_not_depend_on_the_cuts(encoder, speech, cuts):
-    stream = encoder.stream(OFFLINE_STEP, speech_level(speech))
-    np.testing.assert_allclose(in_pieces(stream, speech, cuts), encoder.encode(speech), atol=1e-3)
+    stream = SpeechStream(encoder, OFFLINE, speech_level(speech))
+    np.testing.assert_allclose(in_pieces(stream, speech, cuts), encoder.extract(speech), atol=1e-3)
 
 
-@pytest.mark.parametrize("step, least", [(50, 0.95), (25, 0.9), (5, 0.8)])
-def test_shorter_steps_give_nearly_the_same_features(encoder, speech, step, least):
-    streamed = in_pieces(encoder.stream(step, speech_level(speech)), speech, [50_000])
-    whole = encoder.encode(speech)
+@pytest.mark.parametrize(
+    "size, least", [((50, 25, 5), 0.92), ((50, 10, 5), 0.9), (ONLINE, 0.87), ((50, 2, 4), 0.84), ((50, 3, 3), 0.82)]
+)
+def test_live_windows_give_nearly_the_same_features(encoder, speech, size, least):
+    streamed = in_pieces(encoder.stream(size), speech[:64_000], [50_000])
+    whole = encoder.extract(speech[:64_000])
     assert streamed.shape == whole.shape
-    assert cosine(streamed[:, :384], whole[:, :384]).mean() > least
-    np.testing.assert_allclose(streamed[:, 384], whole[:, 384], atol=1e-4)
+    spoken = whole[:, 384] > -5
+    assert cosine(streamed[:, :384], whole[:, :384])[spoken].mean() > least
+    assert np.abs(streamed[50:, 384] - whole[50:, 384]).max() < 0.2  # the gain has found the level by then
 
 
-def test_a_frame_comes_out_with_its_step_and_look_ahead(encoder, speech):
-    stream = encoder.stream(5)
-    assert len(stream.push(speech[: 5 * 640 + 3200])) == 0
-    assert len(stream.push(speech[5 * 640 + 3200 : 6 * 640 + 3200])) == 5
+@pytest.mark.parametrize("size, first", [(ONLINE, None), (ONLINE, 2), ((50, 2, 3), 1), ((3, 5, 2), None)])
+def test_a_block_comes_out_with_its_look_ahead(encoder, speech, size, first):
+    stream = encoder.stream(size, first)
+    assert stream.look_ahead == 640 * max(size[2], LEAST_AHEAD)
+    need = 640 * stream.first_step + stream.look_ahead
+    assert len(stream.push(speech[: need - 1])) == 0
+    assert len(stream.push(speech[need - 1 : need])) == stream.first_step == (first or size[1])
+    rest = speech[need : need + 640 * size[1]]
+    assert len(stream.push(rest[:-1])) == 0 and len(stream.push(rest[-1:])) == stream.step == size[1]
+
+
+def test_a_first_block_of_its_own_size_shifts_the_others_only(encoder, speech):
+    speech = speech[:40_000]
+    plain, early = (in_pieces(encoder.stream(first_step=first), speech, [9999]) for first in (None, 2))
+    assert plain.shape == early.shape
+    np.testing.assert_allclose(plain[:, 384], early[:, 384], atol=1e-5)
+    assert cosine(plain[:, :384], early[:, :384]).mean() > 0.9
+
+
+@pytest.mark.parametrize("step", [1, 100])
+def test_smallest_and_largest_steps(encoder, speech, step):
+    stream = encoder.stream((3, step, 3))
+    assert in_pieces(stream, speech[:16_000], [700]).shape == (25, 385)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 70])
+def test_silent_frames(encoder, frames):
+    rows = encoder.silence(frames)
+    assert rows.shape == (frames, 385) and np.allclose(rows[:, 384], np.log(1e-4), atol=1e-5)
 
 
 @settings(max_examples=15)
 @given(length=st.one_of(st.sampled_from([1, 639, 640, 641, 3200, 64_000, 64_001]), st.integers(1, 200_000)))
 def test_one_row_per_started_frame(length):
     audio = 0.1 * np.sin(np.arange(length, dtype=np.float32))
-    features = SpeechEncoder(MODEL).encode(audio)
+    features = SpeechEncoder(MODEL).extract(audio)
     assert features.shape == ((length + 639) // 640, 385) and features.dtype == np.float32
     assert np.isfinite(features).all()
 
 
 def test_a_recording_over_thirty_seconds(encoder, speech):
-    features = encoder.encode(np.tile(speech, 6))
+    features = encoder.extract(np.tile(speech, 6))
     assert len(features) == (6 * len(speech) + 639) // 640
 
 
 def test_loudness_of_the_recording_hardly_matters(encoder, speech):
-    quiet, loud = encoder.encode(speech * 0.2), encoder.encode(speech)
+    quiet, loud = encoder.extract(speech * 0.2), encoder.extract(speech)
     assert cosine(quiet[:, :384], loud[:, :384]).mean() > 0.98
     assert np.abs(quiet[:, 384] - loud[:, 384]).max() < 0.1
 
 
 def test_silence_stays_silent(encoder):
-    features = encoder.encode(np.zeros(3 * 16000, np.float32))
+    features = encoder.extract(np.zeros(3 * 16000, np.float32))
     np.testing.assert_allclose(features[:, 384], np.log(1e-4), atol=1e-5)
     assert np.isfinite(features).all()
 
 
 def test_energy_follows_the_voice(encoder, speech):
-    energy = encoder.encode(np.concatenate([np.zeros(16000, np.float32), speech]))[:, 384]
+    energy = encoder.extract(np.concatenate([np.zeros(16000, np.float32), speech]))[:, 384]
     assert energy[:25].max() < -9 and np.percentile(energy[25:], 75) > -3.5
 
 
 @pytest.mark.parametrize("audio", [np.zeros(0), np.zeros((2, 100)), np.array([0, np.nan]), np.array([np.inf])])
 def test_bad_audio_is_refused(encoder, audio):
     with pytest.raises(InputError):
-        encoder.encode(audio)
+        encoder.extract(audio)
 
 
 def test_missing_model_names_the_file(tmp_path):
@@ -115,7 +144,17 @@ def test_missing_model_names_the_file(tmp_path):
         SpeechEncoder(tmp_path / "nothing.onnx")
 
 
-@pytest.mark.parametrize("step", [0, OFFLINE_STEP + 1])
-def test_impossible_steps_are_refused(encoder, step):
-    with pytest.raises(ValueError, match="step"):
-        encoder.stream(step)
+@pytest.mark.parametrize("size", [(50, 0, 4), (50, MAX_FRAMES, 4), (50, 5), (50, 90, 20)])
+def test_impossible_windows_are_refused(encoder, size):
+    with pytest.raises(InputError, match="chunk size"):
+        encoder.stream(size)
+
+
+def test_a_first_step_longer_than_the_others_is_refused(encoder):
+    with pytest.raises(InputError, match=r"1 \.\. 5"):
+        encoder.stream(ONLINE, 6)
+
+
+def test_a_stream_without_any_sound_gives_nothing(encoder):
+    stream = encoder.stream()
+    assert stream.push(np.zeros(0, np.float32)).shape == (0, 385) and stream.finish().shape == (0, 385)

@@ -19,6 +19,8 @@ from core.aux_models.landmark106 import Landmark106  # noqa: E402
 from core.aux_models.landmark203 import Landmark203  # noqa: E402
 from core.aux_models.landmark478 import BlazeFace, FaceMesh256, Landmark478  # noqa: E402
 from core.aux_models.scrfd_detector import ScrfdDetector  # noqa: E402
+from core.aux_models.wavlm import WavLm  # noqa: E402
+from core.aux_models.wavlm_torch import load_wavlm  # noqa: E402
 from core.backends.checkpoint import load_network, load_state_dict  # noqa: E402
 from core.backends.onnx import load_session  # noqa: E402
 from core.backends.onnx_header import read_onnx_header  # noqa: E402
@@ -192,3 +194,24 @@ def test_missing_library_is_named(scripts, monkeypatch, tmp_path, capsys, librar
     assert scripts.pack.main(["--format", "onnx", "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert library in error and "pip install" in error
+
+
+def test_wavlm_packs_of_both_formats_give_the_same_features(scripts, tmp_path):
+    pytest.importorskip("transformers")
+    audio = np.random.default_rng(0).normal(0, 0.1, 9000).astype(np.float32)
+    rows = []
+    for kind in scripts.pack.FORMATS:
+        scripts.pack.write_wavlm(tmp_path, kind, 0, True)
+        entry = scripts.pack.pack_config(kind, True, "wavlm")["base_cfg"]["wavlm_cfg"]
+        file = tmp_path / Path(entry["model_path"]).name
+        session = load_wavlm(file, "cpu", entry["sizes"]) if kind == "pytorch" else load_session(file)
+        rows.append(WavLm(session).extract(audio))
+    assert rows[0].shape == (15, 1024) and rows[0].std() > 0.1
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["pytorch", "onnx"])
+def test_configuration_of_a_wavlm_pack(scripts, kind):
+    config = scripts.pack.pack_config(kind, False, "wavlm")
+    assert config["audio2motion_cfg"]["w2f_type"] == "wavlm"
+    assert "hubert_cfg" not in config["base_cfg"] and "sizes" not in config["base_cfg"]["wavlm_cfg"]

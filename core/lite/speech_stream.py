@@ -1,0 +1,114 @@
+"""Speech features of a recording in pieces: Whisper's encoder over overlapping windows (spec lite.md 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from core.atomic_components.audio_chunks import checked_samples
+from core.lite.loudness import Loudness
+from core.lite.mel import BANDS, CONTEXT, HOP, log10_mel, whisper_scale
+from core.motion import SAMPLES_PER_FRAME as FRAME
+
+MELS = FRAME // HOP  # mel columns of a video frame
+WIDTH = 384
+DIM = WIDTH + 1
+PIECE = 100 * FRAME  # samples that are worked on at a time, however many are pushed
+LOUDEST = 1.0  # least maximum for the clamp: that of speech at rms 0.1, so that silence is not stretched
+
+
+class MelEncoder(Protocol):
+    """The network as the stream needs it."""
+
+    def encode_mel(self, mel: np.ndarray) -> np.ndarray:
+        """Whisper's mel (80, T) of one window, even T -> centred 50 Hz vectors (T / 2, 384)."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a stream cuts its windows."""
+
+    past: int  # video frames that are only context
+    step: int  # video frames that come out
+    first_step: int  # the same for the first window
+    ahead: int  # mel columns (10 ms) after them, even
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples that must follow a block: those under the last mel column, in whole frames because of the gain."""
+        return -(-((self.ahead - 1) * HOP + CONTEXT) // FRAME) * FRAME
+
+
+class SpeechStream:
+    """Features of samples that arrive in pieces of any length. See `core.interfaces.AudioStream`."""
+
+    def __init__(self, encoder: MelEncoder, window: Window, level: float | None = None):
+        """level: rms of the speech if it is known, as in Loudness."""
+        self.step, self.first_step, self.look_ahead = window.step, window.first_step, window.look_ahead
+        self._encoder, self._window, self._loudness = encoder, window, Loudness(level)
+        self._past = window.past * MELS
+        self._maximum = LOUDEST
+        self._started = False
+        self._raw = np.zeros(0, np.float32)  # samples of an unfinished frame
+        self._samples = np.zeros(self._past * HOP + CONTEXT, np.float32)  # after the gain, not yet in `_mel`
+        self._mel = np.zeros((BANDS, 0), np.float32)  # from `_past` mel columns before the next output frame
+        self._energy = np.zeros(0, np.float32)  # of the frames not yet returned
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take (m,) more samples and return the frames that they complete, (k, 385) float32, often k = 0.
+
+        A block comes out when it and `look_ahead` samples after it have arrived.
+        """
+        samples = checked_samples(samples)
+        blocks = [np.zeros((0, DIM), np.float32)]
+        for start in range(0, len(samples), PIECE):
+            raw = np.concatenate([self._raw, samples[start : start + PIECE]])
+            whole = len(raw) // FRAME * FRAME
+            self._raw = raw[whole:].copy()
+            self._take_frames(raw[:whole].reshape(-1, FRAME))
+            blocks.append(self._drain(final=False))
+        return np.concatenate(blocks)
+
+    def finish(self) -> np.ndarray:
+        """The remaining frames (k, 385), the last one filled with zeros; the stream cannot be used afterwards."""
+        if len(self._raw):
+            self._take_frames(np.pad(self._raw, (0, FRAME - len(self._raw)))[None])
+        self._take_samples(np.zeros(self._window.ahead * HOP + CONTEXT, np.float32))
+        return self._drain(final=True)
+
+    def _take_frames(self, frames: np.ndarray) -> None:
+        frames = self._loudness.apply(frames)
+        rms = np.sqrt(np.mean(np.square(frames), axis=1))
+        self._energy = np.concatenate([self._energy, np.log(rms + np.float32(1e-4))])
+        self._take_samples(frames.reshape(-1))
+
+    def _take_samples(self, samples: np.ndarray) -> None:
+        samples = np.concatenate([self._samples, samples])
+        count = max(0, (len(samples) - 2 * CONTEXT) // HOP + 1)
+        if count:
+            self._mel = np.concatenate([self._mel, log10_mel(samples)], axis=1)
+        self._samples = samples[count * HOP :]
+
+    def _drain(self, final: bool) -> np.ndarray:
+        blocks = [np.zeros((0, DIM), np.float32)]
+        while self._mel.shape[1] >= self._past + self._next_step() * MELS + self._window.ahead:
+            blocks.append(self._block(self._next_step()))
+        if final and len(self._energy):
+            blocks.append(self._block(len(self._energy)))
+        return np.concatenate(blocks)
+
+    def _next_step(self) -> int:
+        return self.step if self._started else self.first_step
+
+    def _block(self, frames: int) -> np.ndarray:
+        """Encode the window of the next `frames` frames and step over them."""
+        mel = self._mel[:, : self._past + frames * MELS + self._window.ahead]
+        self._maximum = max(self._maximum, float(mel.max()))
+        vectors = self._encoder.encode_mel(whisper_scale(mel, self._maximum))
+        vectors = vectors[self._past // 2 : self._past // 2 + 2 * frames].reshape(frames, 2, WIDTH).mean(axis=1)
+        features = np.column_stack([vectors, self._energy[:frames]])
+        self._mel, self._energy = self._mel[:, frames * MELS :].copy(), self._energy[frames:]
+        self._started = True
+        return features

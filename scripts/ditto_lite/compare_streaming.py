@@ -1,0 +1,77 @@
+"""How the embedded pack's speech features and lips change when speech is encoded live, in small steps.
+
+    PYTHONPATH=. python scripts/ditto_lite/compare_streaming.py SPEECH.wav ... --past 50 --steps 2 3 5 10 --ahead 3 4 5
+
+One line per choice: mean cosine of the features in speech to those of the whole recording, correlation of the lips'
+first mode of motion (mean and worst recording), seconds of one core per second of speech, and milliseconds of audio
+between a sound and the features of its block's first frame.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+from core.lite.motion_model import COND_DIM, EMOTION, MotionModel
+from core.lite.motion_space import FaceSpace
+from core.lite.speech_encoder import SpeechEncoder
+from core.lite.speech_stream import DIM, MELS, WIDTH, SpeechStream, Window
+from core.media import read_audio
+from core.motion import EXP, FPS, MOTION_DIM, SAMPLE_RATE
+from core.packs import EMBEDDED
+
+NEUTRAL, SPOKEN = 4, -5.0  # emotion; least log loudness of a frame that counts as speech
+
+
+def lips(model: MotionModel, mode: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """(n, 385) features -> (n,) position of the lips along `mode` (63,)."""
+    condition = np.zeros((1, len(features), COND_DIM), np.float32)
+    condition[0, :, :DIM] = features
+    condition[0, :, EMOTION.start + NEUTRAL] = 1
+    return model.sampler(0)(np.zeros((1, MOTION_DIM), np.float32), condition, 0)[0][:, EXP] @ mode
+
+
+def compare(
+    encoder: SpeechEncoder, model: MotionModel, mode: np.ndarray, clips: list[np.ndarray], window: Window
+) -> str:
+    """The figures of one choice of window."""
+    cosines, correlations, seconds = [], [], 0.0
+    for audio in clips:
+        whole = encoder.extract(audio)
+        stream, start = SpeechStream(encoder, window), time.process_time()
+        live = np.concatenate([stream.push(audio), stream.finish()])
+        seconds += time.process_time() - start
+        a, b = live[:, :WIDTH], whole[:, :WIDTH]
+        cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+        cosines.append(cosine[whole[:, WIDTH] > SPOKEN].mean())
+        correlations.append(np.corrcoef(lips(model, mode, live), lips(model, mode, whole))[0, 1])
+    load = seconds * SAMPLE_RATE / sum(map(len, clips))
+    delay = 1000 * window.step / FPS + 1000 * window.look_ahead / SAMPLE_RATE
+    return (
+        f"past {window.past:3d} step {window.step:3d} ahead {window.look_ahead * FPS // SAMPLE_RATE}: cosine "
+        f"{np.mean(cosines):.3f}, lips r {np.mean(correlations):.3f} (least {min(correlations):.3f}), "
+        f"{load:.3f} s/s, {delay:.0f} ms"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wavs", type=Path, nargs="+")
+    parser.add_argument("--past", type=int, nargs="+", default=[50], help="frames")
+    parser.add_argument("--steps", type=int, nargs="+", default=[2, 3, 5, 10], help="frames")
+    parser.add_argument("--ahead", type=int, nargs="+", default=[3, 4, 5], help="frames")
+    args = parser.parse_args()
+    space = FaceSpace.load(EMBEDDED / "motion_space.npz")
+    encoder, model = SpeechEncoder(EMBEDDED / "speech_encoder.onnx"), MotionModel(EMBEDDED / "audio2motion.onnx", space)
+    mode = np.asarray(space.modes[0], np.float64).reshape(-1)
+    clips = [read_audio(path) for path in args.wavs]
+    for past in args.past:
+        for step in args.steps:
+            for ahead in args.ahead:
+                window = Window(past, step, step, ahead * MELS - 2)
+                print(compare(encoder, model, mode / np.linalg.norm(mode), clips, window), flush=True)
+
+
+if __name__ == "__main__":
+    main()
