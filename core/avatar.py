@@ -16,13 +16,14 @@ class Avatar:
     """A registered source: n source frames and what was found in each (spec pipeline.md section 7).
 
     Attributes:
-        frames: n pictures, (H, W, 3) uint8 RGB.
+        frames: n pictures, (H, W, 3) uint8 RGB, perhaps read-only; a video's are decoded when they are asked for.
         M_c2o: (n, 3, 3) float32, face crop pixels -> frame pixels.
         motion: source motion of n frames, with canonical keypoints `kp`.
-        features: n appearance features; only the warp stage looks inside.
+        features: n appearance features, made when they are asked for; only the warp stage looks inside.
         eye_open: (n, 2) float32 lid opening over eye width, left and right.
         eye_ball: (n, 6) float32 gaze offsets [Lx, Rx, Ly, Ry, Lz, Rz].
         sc: (63,) float32, canonical keypoints of frame 0 before temporal smoothing.
+        mesh: (n, 478, 3) float32 landmarks in crop pixels, or None.
         is_image: one still picture, not a video.
         delta_eye_arr: (m, 63) float32 blink offsets made for this face, or None when the pack's configuration has them.
     """
@@ -36,6 +37,7 @@ class Avatar:
     sc: np.ndarray
     is_image: bool = True
     delta_eye_arr: np.ndarray | None = None
+    mesh: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.M_c2o)
@@ -57,6 +59,8 @@ class Frame:
         volume: what the pack's warp returns.
         face: rendered crop, (512, 512, 3) RGB in 0..255, after decoding.
         image: the finished picture, (H, W, 3) uint8 RGB.
+        heard: samples of a live stream that had to arrive before this frame could be made.
+        voice: 0..1, how far the lips follow the speech; 0 is at rest.
     """
 
     index: int
@@ -67,3 +71,5 @@ class Frame:
     volume: Any = None
     face: np.ndarray | None = None
     image: np.ndarray | None = None
+    heard: int = 0
+    voice: float = 1.0

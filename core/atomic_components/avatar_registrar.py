@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from core.atomic_components.source2info import FaceAnalyser, FoundFace, Source2Info
+from core.atomic_components.face_track import FaceTrack
+from core.atomic_components.source2info import FaceAnalyser
+from core.atomic_components.source_analysis import analyse_picture, analyse_video, check_found
 from core.avatar import Avatar
+from core.avatar_cache import AvatarCache, record_key
+from core.avatar_features import LazyFeatures
+from core.avatar_record import AvatarRecord
+from core.config import SourceOptions
 from core.errors import InputError
-from core.media import is_video, read_image
+from core.media import VideoFrames, VideoReader, is_image, is_video, read_image
+from core.motion import FPS
 from core.options import CropOptions
 
 LOG = logging.getLogger(__name__)
@@ -20,39 +28,79 @@ LOG = logging.getLogger(__name__)
 class AvatarRegistrar:
     """Registers sources with the face models of one pack."""
 
-    def __init__(self, analyser: FaceAnalyser, blink_array: Callable[[np.ndarray], np.ndarray] | None = None):
-        """blink_array: canonical keypoints (21, 3) -> (m, 63) blink offsets made for that face."""
+    def __init__(
+        self,
+        analyser: FaceAnalyser,
+        blink_array: Callable[[np.ndarray], np.ndarray] | None = None,
+        pack: str = "",
+        cache: AvatarCache | None = None,
+    ):
+        """Prepare.
+
+        Args:
+            blink_array: canonical keypoints (21, 3) -> (m, 63) blink offsets made for that face.
+            pack: what tells the analyser's models from others; without it nothing is kept on disk.
+            cache: where registrations are kept; None: in the user's own folder.
+        """
         self._analyser = analyser
         self._blink_array = blink_array
+        self._pack = pack
+        self._cache = AvatarCache() if cache is None else cache
 
-    def __call__(self, source_path: str | Path, crop: CropOptions, max_size: int) -> Avatar:
-        """Read and register a portrait.
+    def __call__(self, source_path: str | Path, crop: CropOptions, source: SourceOptions, n_frames: int = -1) -> Avatar:
+        """Read and register a picture or a video.
 
-        Raises InputError when the file cannot be used or shows no face.
+        Args:
+            n_frames: frames that will be rendered, where that is known: no more of a video are looked at.
+                `source.template_n_frames` goes before.
+
+        Raises InputError when the file cannot be used or more than a third of its frames show no face.
         """
-        if is_video(source_path):
-            raise InputError(f"{source_path}: is a video; this version animates pictures, give one frame of it")
-        frame = read_image(source_path, max_size)
-        info = Source2Info(self._analyser, crop)(frame, self._largest_face(frame, source_path))
-        kp = info.motion.kp[0]
-        return Avatar(
-            frames=[frame],
-            M_c2o=info.M_c2o[None],
-            motion=info.motion,
-            features=[info.feature],
-            eye_open=info.eye_open[None],
-            eye_ball=info.eye_ball[None],
-            sc=kp.copy(),
-            delta_eye_arr=None if self._blink_array is None else self._blink_array(kp.reshape(-1, 3)),
-        )
-
-    def _largest_face(self, frame: np.ndarray, source_path: str | Path) -> FoundFace:
-        faces, best = self._analyser.find(frame)
-        if not faces:
+        path, start = Path(source_path), time.perf_counter()
+        limit = source.template_n_frames if source.template_n_frames > 0 else n_frames
+        picture = read_image(path, source.max_size) if is_image(path) else None
+        if picture is None and not is_video(path):
             raise InputError(
-                f"{source_path}: no face found (best score {best:.2f}, needed {self._analyser.min_score:.2f}); "
-                "use a picture that shows a face from the front"
+                f"{path}: not a picture or video that can be read; use JPEG, PNG, WebP, MP4, MOV, MKV or WebM"
             )
-        if len(faces) > 1:
-            LOG.warning("%s shows %d faces; the largest one is used", source_path, len(faces))
-        return faces[0]
+        use_cache = source.cache and bool(self._pack)
+        reading = {"max_size": source.max_size, "resample": source.resample, "video": picture is None}
+        key = record_key(path, self._pack, crop, **reading) if use_cache else ""
+        record = self._cache.load(key) if use_cache else None
+        known = record is not None and record.enough_for(limit)
+        if not known:
+            record = self._analyse(path, picture, crop, source, limit)
+            if use_cache:
+                self._cache.store(key, record)
+        record = record.first(limit)
+        check_found(record, path)
+        frames = VideoFrames(path, record.pts, record.shown, source.max_size) if picture is None else [picture]
+        avatar = self._avatar(record, frames, picture is not None, source.smo_k_s)
+        how = "known from before" if known else "analysed"
+        LOG.info("%s: %d source frames, %s, in %.2f s", path, len(avatar), how, time.perf_counter() - start)
+        return avatar
+
+    def _analyse(
+        self, path: Path, picture: np.ndarray | None, crop: CropOptions, source: SourceOptions, limit: int
+    ) -> AvatarRecord:
+        if picture is not None:
+            return analyse_picture(FaceTrack(self._analyser, crop, path), picture)
+        reader = VideoReader(path, source.max_size, FPS if source.resample else None)
+        return analyse_video(FaceTrack(self._analyser, crop, path, self._analyser.steady_crop), reader, limit)
+
+    def _avatar(self, record: AvatarRecord, frames: Sequence[np.ndarray], is_image: bool, smo_k_s: int) -> Avatar:
+        rows = record.spread()
+        motion = rows.as_motion() if is_image else self._analyser.settle(rows.as_motion())
+        kp = motion.kp[0].copy()
+        return Avatar(
+            frames=frames,
+            M_c2o=rows.M_c2o,
+            motion=motion if is_image else motion.smoothed(smo_k_s),
+            features=LazyFeatures(self._analyser, frames, rows.M_c2o, rows.mesh, record.shown),
+            eye_open=rows.eye_open,
+            eye_ball=rows.eye_ball,
+            sc=kp,
+            is_image=is_image,
+            delta_eye_arr=None if self._blink_array is None else self._blink_array(kp.reshape(-1, 3)),
+            mesh=rows.mesh,
+        )

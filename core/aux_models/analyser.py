@@ -17,20 +17,18 @@ from core.options import CropOptions
 from core.utils.crop import crop_image, face_parts
 from core.utils.picture import to_blob
 from core.utils.roi import Roi, roi_around
+from core.utils.tracking import is_same_face
 
 VIEW = CropOptions(crop_scale=1.5, crop_vy_ratio=-0.1)  # what the 203 landmarks are found on
 NETWORK_SIZE = 256
-# a tracked face is believed when its side is within these factors of the one before and its centre moved less than
-# this many sides; the landmark network gives no score
-GROWTH = (0.7, 1.4)
-MAX_SHIFT = 0.5
-TRACKED_SCORE = 1.0
+TRACKED_SCORE = 1.0  # the landmark network gives none
 
 
 class OfficialAnalyser:
     """Faces as 203 landmarks; motion and appearance from networks."""
 
     border = cv2.BORDER_CONSTANT  # the networks have seen black where a crop leaves the picture
+    steady_crop = False  # spec 5: each frame of a video has the crop of its own landmarks
 
     def __init__(
         self,
@@ -68,7 +66,7 @@ class OfficialAnalyser:
         Landmarks that jump, shrink, grow or leave the frame are not believed; then the whole frame is searched.
         """
         landmarks = self._refined(frame, previous)
-        if _plausible(landmarks, previous, frame.shape[1::-1]):
+        if is_same_face(landmarks, previous, frame.shape[1::-1]):
             return FoundFace(landmarks, TRACKED_SCORE)
         centre = previous.mean(axis=0)
         faces, _ = self.find(frame)
@@ -79,7 +77,7 @@ class OfficialAnalyser:
         return landmarks[:, :2]
 
     def describe(self, crop: np.ndarray, landmarks: np.ndarray) -> FaceDescription:
-        """Motion and appearance of a 512 crop, and 478 points for the eyes.
+        """Motion of a 512 crop, and 478 points for the eyes.
 
         Raises InputError when no face is recognised in the crop.
         """
@@ -87,14 +85,26 @@ class OfficialAnalyser:
         if mesh is None:
             raise InputError("no eyes recognised in the face crop; use a picture that shows the face from the front")
         height, width = crop.shape[:2]
-        image = to_blob(cv2.resize(crop, (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA), 1 / 255)
-        motion = motion_from_outputs(self._motion(image))
-        return FaceDescription(mesh * np.array([width, height, width], np.float32), motion, self._appearance(image))
+        motion = motion_from_outputs(self._motion(_network_input(crop)))
+        return FaceDescription(mesh * np.array([width, height, width], np.float32), motion)
+
+    def settle(self, motion: Motion) -> Motion:
+        """The motion of a video as it is: the extractor tells the person from the expression in every frame."""
+        return motion
+
+    def feature(self, crop: np.ndarray, mesh: np.ndarray) -> Any:
+        """Appearance volume of a 512 crop, as the renderer takes it."""
+        return self._appearance(_network_input(crop))
 
     def _refined(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """203 landmarks (203, 2) of the face that rougher or older `landmarks` show."""
         view = crop_image(frame, landmarks, size=VIEW_SIZE, options=VIEW, border=self.border)
         return self._landmark203(view.image, view.M_c2o)
+
+
+def _network_input(crop: np.ndarray) -> np.ndarray:
+    """512 crop -> (1, 3, 256, 256) float32 RGB in 0..1."""
+    return to_blob(cv2.resize(crop, (NETWORK_SIZE, NETWORK_SIZE), interpolation=cv2.INTER_AREA), 1 / 255)
 
 
 def motion_from_outputs(outputs: Mapping[str, np.ndarray]) -> Motion:
@@ -103,22 +113,6 @@ def motion_from_outputs(outputs: Mapping[str, np.ndarray]) -> Motion:
     data = np.concatenate(parts, axis=1)
     data[:, SLICES["scale"]] -= 1
     return Motion(data, np.asarray(outputs["kp"], np.float32).reshape(1, KP_DIM))
-
-
-def _plausible(landmarks: np.ndarray, previous: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether tracked landmarks can be the `previous` ones a frame later; `size` is the frame's (width, height)."""
-    if not np.isfinite(landmarks).all():
-        return False
-    (centre, side), (old_centre, old_side) = _extent(landmarks), _extent(previous)
-    inside = bool((centre > 0).all() and (centre < np.array(size)).all())
-    steady = GROWTH[0] * old_side <= side <= GROWTH[1] * old_side
-    return inside and steady and float(np.linalg.norm(centre - old_centre)) <= MAX_SHIFT * old_side
-
-
-def _extent(landmarks: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre (2,) and longer side of the landmarks' bounds."""
-    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-    return (low + high) / 2, float((high - low).max())
 
 
 def _region(landmarks: np.ndarray) -> Roi:

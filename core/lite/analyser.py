@@ -9,13 +9,17 @@ from core.atomic_components.source2info import FaceDescription, FoundFace
 from core.lite.appearance import LiteFeature
 from core.lite.face_tracker import Face, FaceTracker
 from core.lite.mesh_regions import BROWS, JAW
-from core.lite.motion_space import FaceSpace
+from core.lite.motion_space import LIP_SLOTS, FaceSpace
+from core.motion import EXP, FPS, Motion, keypoint_mask, smooth
+
+MOUTH_MEAN = 2 * FPS + 1  # frames; short enough for the mesh's errors that come with a turn of the head
 
 
 class MeshAnalyser:
     """Faces as 478-point meshes; motion is read off the mesh."""
 
     border = cv2.BORDER_REPLICATE  # where the crop leaves the picture the renderer must not pull in black
+    steady_crop = True  # a crop that follows every landmark makes all that is drawn in it shimmer
 
     def __init__(self, tracker: FaceTracker, space: FaceSpace):
         self._tracker = tracker
@@ -37,11 +41,26 @@ class MeshAnalyser:
         return landmarks[list(BROWS + JAW), :2]
 
     def describe(self, crop: np.ndarray, landmarks: np.ndarray) -> FaceDescription:
-        """Motion and appearance of a 512 crop; the mesh is placed once more, on the crop itself."""
+        """Motion of a 512 crop; the mesh is placed once more, on the crop itself."""
         face = self._tracker.track(crop, landmarks)
         mesh = landmarks if face is None else face.mesh
-        source = self._space.source_keypoints(mesh)
-        return FaceDescription(mesh, source.motion, LiteFeature(crop, mesh))
+        return FaceDescription(mesh, self._space.source_keypoints(mesh).motion)
+
+    def settle(self, motion: Motion) -> Motion:
+        """The motion of a video with what the mouth does taken out of `kp` and put into `exp`.
+
+        A single frame cannot tell a person's mouth from the shape it has just then, so `kp` (n, 63) holds both; over
+        the time of a few words only the person's own remains. Without this the source's speech shows through.
+        """
+        lips = keypoint_mask(LIP_SLOTS)
+        own = lips * (motion.kp - smooth(motion.kp, MOUTH_MEAN))
+        data = motion.data.copy()
+        data[:, EXP] += own
+        return Motion(data, motion.kp - own)
+
+    def feature(self, crop: np.ndarray, mesh: np.ndarray) -> LiteFeature:
+        """Appearance of a 512 crop."""
+        return LiteFeature(crop, mesh)
 
 
 def _found(face: Face) -> FoundFace:

@@ -11,6 +11,7 @@ import numpy as np
 from core.lite.face_detector import FaceDetector
 from core.lite.face_mesh import FaceMesh, roi_from_detection, roi_from_mesh
 from core.utils.blaze import MIN_SCORE, Detection, box_overlap
+from core.utils.tracking import is_same_face
 
 DETECTOR_FILE = "face_detection_short_range.onnx"
 MESH_FILE = "face_landmark_with_attention.onnx"
@@ -73,11 +74,11 @@ class FaceTracker:
     def track(self, rgb: np.ndarray, previous_mesh: np.ndarray) -> Face | None:
         """The face at or near `previous_mesh` (478, 3) in the next video frame, or None when there is none.
 
-        One run of the mesh; when its score is below `min_score` the frame is searched as a photo and the face nearest
-        to the previous one is taken.
+        One run of the mesh; when its score is below `min_score`, or the mesh is no continuation of the previous one,
+        the frame is searched as a photo and the face nearest to the previous one is taken.
         """
         mesh, score = self._mesh(rgb, roi_from_mesh(previous_mesh))
-        if score >= self.min_score:
+        if score >= self.min_score and is_same_face(mesh[:, :2], previous_mesh[:, :2], rgb.shape[1::-1]):
             return Face(mesh, score)
         faces, _ = self.static(rgb)
         centre = previous_mesh[:, :2].mean(axis=0)

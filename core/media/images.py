@@ -27,13 +27,17 @@ def fit_size(height: int, width: int, max_size: int) -> tuple[int, int]:
     return height - height % 2, width - width % 2
 
 
+def check_fit(height: int, width: int, max_size: int, path: str | Path) -> tuple[int, int]:
+    """`fit_size`, or InputError naming `path` when nothing would be left."""
+    size = fit_size(height, width, max_size)
+    if not all(size):
+        raise InputError(f"{path}: {width}x{height} pixels with --max_size {max_size} leaves nothing of the picture")
+    return size
+
+
 def resize_to_fit(rgb: np.ndarray, max_size: int, path: str | Path) -> np.ndarray:
     """(H, W, 3) uint8 -> the same after the size rule. InputError naming `path` when nothing would be left."""
-    height, width = fit_size(*rgb.shape[:2], max_size)
-    if not height or not width:
-        raise InputError(
-            f"{path}: {rgb.shape[1]}x{rgb.shape[0]} pixels with --max_size {max_size} leaves nothing of the picture"
-        )
+    height, width = check_fit(*rgb.shape[:2], max_size, path)
     if (height, width) == rgb.shape[:2]:
         return rgb
     return cv2.resize(rgb, (width, height))

@@ -136,7 +136,14 @@ def crop_image(
     square = oriented_square(
         landmarks, options.crop_scale, options.crop_vx_ratio, options.crop_vy_ratio, enclosed, use_lip
     )
-    M_o2c, M_c2o = crop_matrices(square, size, options.crop_flag_do_rot)
+    return cut_square(frame, square, size, options.crop_flag_do_rot, border)
+
+
+def cut_square(
+    frame: np.ndarray, square: Square, size: int, rotate: bool = True, border: int = cv2.BORDER_CONSTANT
+) -> Crop:
+    """Cut a known square out of an (H, W, 3) uint8 frame; upright in the frame unless `rotate`."""
+    M_o2c, M_c2o = crop_matrices(square, size, rotate)
     image = cv2.warpAffine(frame, M_o2c[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     return Crop(image, M_o2c, M_c2o)
 

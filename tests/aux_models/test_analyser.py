@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from core.atomic_components.source2info import Source2Info
+from core.atomic_components.source2info import Source2Info, cut_again
 from core.aux_models.analyser import OfficialAnalyser, motion_from_outputs
 from core.aux_models.scrfd_detector import Faces
 from core.errors import InputError
@@ -120,10 +120,12 @@ def test_crop_and_description(frame):
     analyser = world.analyser()
     faces, _ = analyser.find(frame)
     info = Source2Info(analyser, CropOptions())(frame, faces[0])
-    assert info.feature == "volume" and info.motion.data.shape == (1, 265) and info.motion.kp.shape == (1, 63)
+    assert info.motion.data.shape == (1, 265) and info.motion.kp.shape == (1, 63) and info.mesh.shape == (478, 3)
+    assert analyser.feature(cut_again(frame, info.M_c2o, analyser.border), info.mesh) == "volume"
     assert info.eye_open.shape == (2,) and info.eye_ball.shape == (6,)
     motion_image, appearance_image = world.images
-    assert motion_image is appearance_image and motion_image.shape == (1, 3, 256, 256)
+    np.testing.assert_allclose(appearance_image, motion_image, atol=2 / 255)
+    assert motion_image.shape == appearance_image.shape == (1, 3, 256, 256)
     assert motion_image.dtype == np.float32 and 0 <= motion_image.min() and motion_image.max() <= 1
     to_crop = np.linalg.inv(info.M_c2o)
     in_crop = faces[0].landmarks @ to_crop[:2, :2].T + to_crop[:2, 2]

@@ -1,0 +1,51 @@
+"""Appearance features of an avatar's frames, made when the renderer asks for them (spec pipeline.md section 4)."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from core.atomic_components.source2info import FaceAnalyser, cut_again
+
+KEPT = 4  # a feature is megabytes; playing back and forth asks for the same frame at most twice in a row
+
+
+class LazyFeatures(Sequence[Any]):
+    """Features by frame number. May be shared by threads."""
+
+    def __init__(
+        self,
+        analyser: FaceAnalyser,
+        frames: Sequence[np.ndarray],
+        M_c2o: np.ndarray,
+        mesh: np.ndarray,
+        same: np.ndarray,
+    ):
+        """Prepare for n frames.
+
+        Args:
+            M_c2o, mesh: (n, 3, 3) and (n, 478, 3) float32, as in Avatar.
+            same: (n,) numbers that are equal for frames that show the same picture.
+        """
+        self._analyser, self._frames = analyser, frames
+        self._M_c2o, self._mesh, self._same = M_c2o, mesh, same
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, Any] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._M_c2o)
+
+    def __getitem__(self, index: int) -> Any:
+        number = int(self._same[index])
+        with self._lock:
+            if number not in self._kept:
+                crop = cut_again(self._frames[index], self._M_c2o[index], self._analyser.border)
+                self._kept[number] = self._analyser.feature(crop, self._mesh[index])
+                if len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(number)
+            return self._kept[number]
