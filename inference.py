@@ -14,10 +14,12 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
 from core.errors import DittoError, StageError
+from core.speed import PRECISIONS, Speed
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
 LOG = logging.getLogger("ditto")
@@ -51,7 +53,7 @@ def build_parser() -> Parser:
         "Defaults in brackets are those of the embedded pack; other packs bring their own.",
     )
     main_io = parser.add_argument_group("input and output")
-    main_io.add_argument("--source_path", help="portrait picture: png, jpeg, webp, ... [example/portrait.png]")
+    main_io.add_argument("--source_path", help="picture (png, jpeg, ...) or video (mp4, ...) [example/portrait.png]")
     main_io.add_argument("--audio_path", help="speech: wav, mp3, m4a, flac, ogg, ... [example/speech.wav]")
     main_io.add_argument("--output_path", help="video to write [output/result.mp4]")
     main_io.add_argument("--crf", type=int, help="video quality, 0 (best) to 51; lower is larger [18]")
@@ -64,6 +66,12 @@ def build_parser() -> Parser:
     models = parser.add_argument_group("models")
     models.add_argument("--data_root", help="folder of a model pack, or 'auto' [auto]")
     models.add_argument("--cfg_pkl", help="configuration of the pack, .pkl or .yaml [the one inside the pack]")
+    speed = parser.add_argument_group("speed of official packs (the embedded one runs on the CPU in its own way)")
+    speed.add_argument("--device", help="auto, cpu, cuda, cuda:1 [auto: a GPU if there is one]")
+    speed.add_argument("--precision", choices=PRECISIONS, help="of the large PyTorch networks [auto: fp16 on a GPU]")
+    speed.add_argument("--batch_size", type=int, help="frames rendered at once, where that many wait [8 on a GPU]")
+    speed.add_argument("--compile", action="store_true", help="torch.compile: slower to start, then faster")
+    speed.add_argument("--no_cuda_graphs", dest="cuda_graphs", action="store_false", help="launch each GPU operator")
     motion = parser.add_argument_group("motion")
     motion.add_argument("--seed", type=int, help="decides head motion and blinks; same seed, same video [0]")
     motion.add_argument(
@@ -74,10 +82,42 @@ def build_parser() -> Parser:
     motion.add_argument("--fade_in", type=int, help="frames over which the motion grows out of the pose [-1: none]")
     motion.add_argument("--fade_out", type=int, help="frames over which it returns to the source pose [-1: none]")
     motion.add_argument("--sampling_timesteps", type=int, help="steps of a diffusion sampler, where the pack has one")
+    motion.add_argument("--sampler", choices=("ddim", "dpm"), help="ddim as the reference; dpm needs only 10-15 steps")
     motion.add_argument("--overlap_v2", type=int, help="frames shared by neighbouring motion windows")
+    motion.add_argument("--vad", action="store_true", help="rest the lips while nobody speaks (the embedded pack does)")
     motion.add_argument("--smo_k_d", type=int, help="smoothing of the generated head motion, frames")
+    live = parser.add_argument_group("live speech")
+    live.add_argument(
+        "--online",
+        dest="online_mode",
+        action="store_true",
+        help="take the speech in pieces as a live source delivers them, and say how long the first frame took",
+    )
+    live.add_argument("--offline", dest="online_mode", action="store_false", help="the opposite, for online packs")
+    live.add_argument("--pace", action="store_true", help="let the pieces come at the speed of speech; count delays")
+    live.add_argument(
+        "--chunksize",
+        type=int,
+        nargs=3,
+        metavar=("P", "C", "F"),
+        help="past, current and future frames of a piece, as 3 5 2; the embedded encoder takes only C [its own]",
+    )
+    live.add_argument("--first_chunk", type=int, help="frames of the first piece, for an earlier start [as all others]")
     source = parser.add_argument_group("source")
-    source.add_argument("--max_size", type=int, help="longest side of the picture; larger ones are reduced [1920]")
+    source.add_argument("--max_size", type=int, help="longest side of the source; larger ones are reduced [1920]")
+    source.add_argument(
+        "--template_n_frames", type=int, help="frames of a source video that are used [-1: as many as are rendered]"
+    )
+    source.add_argument("--smo_k_s", type=int, help="smoothing of a source video's own motion, frames")
+    source.add_argument(
+        "--no_resample",
+        dest="resample",
+        action="store_false",
+        help="use a source video's frames one by one at 25 per second, whatever its own rate",
+    )
+    source.add_argument(
+        "--no_cache", dest="cache", action="store_false", help="do not keep, nor use, what was found in a source before"
+    )
     source.add_argument("--crop_scale", type=float, help="size of the face crop over the size of the face [2.3]")
     source.add_argument("--crop_vx_ratio", type=float, help="shift of the crop to the right, in crop sizes [0]")
     source.add_argument("--crop_vy_ratio", type=float, help="shift of the crop downwards, in crop sizes [-0.125]")
@@ -110,10 +150,25 @@ def main(argv: list[str] | None = None) -> int:
             f"{result.output}: {result.frames} frames, {result.seconds:.2f} s of video in {result.elapsed:.2f} s "
             f"(real-time factor {result.real_time_factor:.2f}){peak_memory()}"
         )
+        if result.live is not None:
+            print(live_figures(result.live))
     if verbose:
         for name, timing in result.timings.items():
             print(f"  {name:<14} {1000 * timing.busy / max(timing.count, 1):7.2f} ms x {timing.count}")
     return 0
+
+
+def live_figures(live) -> str:
+    """One line about the delay and the underruns of a live run."""
+    line = f"  first frame after {1000 * live.audio_needed:.0f} ms of audio + {1000 * live.compute:.0f} ms of computing"
+    if live.late:
+        return f"{line}; {live.late} frames late, by up to {1000 * live.worst:.0f} ms"
+    return line if live.late is None else f"{line}; no frame late"
+
+
+def run(SDK, audio_path: str, source_path: str, output_path: str, more_kwargs: dict | str | None = None):
+    """The reference's function of this name; `more_kwargs` holds setup_kwargs and run_kwargs (spec 17.1)."""
+    return SDK.run(source_path, audio_path, output_path, more_kwargs=more_kwargs)
 
 
 def peak_memory() -> str:
@@ -137,7 +192,8 @@ def generate(options: dict, show_progress: bool):
     source = options.pop("source_path", str(EXAMPLE / "portrait.png"))
     audio = options.pop("audio_path", str(EXAMPLE / "speech.wav"))
     output = options.pop("output_path", "output/result.mp4")
-    sdk = StreamSDK(cfg_pkl=options.pop("cfg_pkl", None), data_root=options.pop("data_root", "auto"))
+    speed = {name: options.pop(name) for name in (field.name for field in fields(Speed)) if name in options}
+    sdk = StreamSDK(options.pop("cfg_pkl", None), options.pop("data_root", "auto"), **speed)
     hidden = None if show_progress else True  # None: shown on a terminal only
     bar = tqdm(unit="frame", disable=hidden, leave=False, delay=0.2)
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from core.errors import DittoError, InputError, PackError
 from core.options import BlendOptions, ConditionOptions, CropOptions, MotionOptions, StitchOptions
 from core.safe_pickle import load_plain_pickle
+from core.yaml_config import read_yaml
 
 RANGES = {  # option: least and greatest value
     "seed": (0, 2**32 - 1),
@@ -30,6 +30,7 @@ RANGES = {  # option: least and greatest value
     "smo_k_s": (0, 250),
     "blend_alpha": (0.0, 1.0),
 }
+CHOICES = {"sampler": ("ddim", "dpm")}  # option: its values
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class SourceOptions:
     max_size: int = 1920  # longest side of source frames in pixels; <= 0 leaves them alone
     template_n_frames: int = -1  # frames of a source video that are used; <= 0: as many as the output has, or all
     smo_k_s: int = 13  # frames averaged in the motion of a source video
+    resample: bool = True  # take a source video's frames by their time; off: one per output frame, whatever its rate
+    cache: bool = True  # keep what was found in a source on disk, for the next run with it
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,13 @@ class RunOptions:
     writer: WriterOptions = field(default_factory=WriterOptions)
     seed: int = 0  # decides head motion, blinks and sampling noise
     online_mode: bool = False  # motion from chunks of audio instead of the whole clip
+    chunksize: tuple[int, int, int] | None = None  # online: past, current, future frames per window; None: the pack's
+    vad: bool = False  # rest the lips while the sound holds no voice, by an energy gate; packs may do so by themselves
     N_d: int = -1  # output frames; -1: not known yet
     fade_in: int = -1  # frames over which the motion grows from the fade target; -1 none
     fade_out: int = -1  # frames over which it returns there; -1 none
-    ctrl_info: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # output frame -> controls
+    # output frame -> controls, or a list of the controls of frame 0, 1, ..
+    ctrl_info: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
     ch_info: Mapping[str, Any] | None = None  # reference character in place of the source's own state (spec 8.4)
 
 
@@ -76,42 +82,71 @@ class PackConfig:
     base_cfg: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # model name -> path, device, ...
     audio2motion_cfg: Mapping[str, Any] = field(default_factory=dict)  # motion model and what its condition holds
     default_kwargs: Mapping[str, Any] = field(default_factory=dict)  # options of runs with this pack
+    online_kwargs: Mapping[str, Any] = field(default_factory=dict)  # those that are different in online mode
     motion_space: Mapping[str, Any] = field(default_factory=dict)  # what the 21 keypoints mean, where not the usual
 
 
 def load_config(path: str | Path) -> PackConfig:
-    """Reads a `.pkl` of plain data or a `.yaml` with the same keys. Raises PackError with the file's name."""
-    path = Path(path)
-    if not path.is_file():
-        raise PackError(f"{path}: no such configuration file")
-    content = _read_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else load_plain_pickle(path)
-    if not isinstance(content, dict):
-        raise PackError(f"{path}: a configuration is a dictionary, this is a {type(content).__name__}")
-    known = [section.name for section in fields(PackConfig)]
-    for name, section in content.items():
-        if name not in known:
-            raise PackError(f"{path}: {_unknown('section', name, known)}")
-        if not isinstance(section, dict):
-            raise PackError(f"{path}: section '{name}' is a {type(section).__name__}, not a dictionary")
-    config = PackConfig(**content)
-    for name, entry in config.base_cfg.items():
-        if not isinstance(entry, dict):
-            raise PackError(f"{path}: entry '{name}' of base_cfg is a {type(entry).__name__}, not a dictionary")
-    try:
-        make_options(config)
-    except PackError as error:
-        raise PackError(f"{path}: {error}") from None
+    """Reads a `.pkl` of plain data or a `.yaml` with the same keys.
+
+    Raises PackError with the file's name and everything in it that is unknown or of the wrong kind.
+    """
+    config, problems = read_config(path)
+    problems += option_problems(config)
+    if problems:
+        raise PackError(f"{path}: {'; '.join(problems)}")
     return config
 
 
+def read_config(path: str | Path) -> tuple[PackConfig, list[str]]:
+    """The usable sections of a configuration file, and what is wrong with the others.
+
+    Raises PackError when the file is missing or cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PackError(f"{path}: no such configuration file")
+    content = read_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else load_plain_pickle(path)
+    if not isinstance(content, dict):
+        raise PackError(f"{path}: a configuration is a dictionary, this is a {type(content).__name__}")
+    known = [section.name for section in fields(PackConfig)]
+    sections, problems = {}, []
+    for name, section in content.items():
+        if name not in known:
+            problems.append(_unknown("section", name, known))
+        elif not isinstance(section, dict):
+            problems.append(f"section '{name}' is a {type(section).__name__}, not a dictionary")
+        else:
+            sections[name] = section
+    for name, entry in list(sections.get("base_cfg", {}).items()):
+        if not isinstance(entry, dict):
+            problems.append(f"entry '{name}' of base_cfg is a {type(entry).__name__}, not a dictionary")
+            sections["base_cfg"] = {key: value for key, value in sections["base_cfg"].items() if key != name}
+    return PackConfig(**sections), problems
+
+
+def option_problems(config: PackConfig) -> list[str]:
+    """What is wrong with `default_kwargs`."""
+    try:
+        make_options(config)
+    except PackError as error:
+        return [str(error)]
+    return []
+
+
 def make_options(config: PackConfig | None = None, **given: Any) -> RunOptions:
-    """Options of a run from the pack's `default_kwargs` and the keyword names of spec section 3, plus those of ours.
+    """Options of a run from the pack's defaults for its mode and the keyword names of spec section 3, plus ours.
 
     Nothing that is passed in is kept or changed. Raises InputError for an unknown name (with the nearest one) or a
     value of the wrong type, PackError when the pack's configuration is to blame.
     """
-    values = _checked(config.default_kwargs if config else {}, PackError)
-    values.update(_checked(given, InputError))
+    config = config or PackConfig()
+    given = _checked(given, InputError)
+    values = _checked(config.default_kwargs, PackError)
+    online = _checked(config.online_kwargs, PackError)
+    if given.get("online_mode", values.get("online_mode", RunOptions.online_mode)):
+        values.update(online)
+    values.update(given)
     groups = {}
     for group in fields(RunOptions):
         if is_dataclass(group.default_factory):
@@ -133,13 +168,16 @@ def option_names() -> dict[str, str]:
 
 def _checked(values: Mapping[str, Any], blame: type[DittoError]) -> dict[str, Any]:
     known = option_names()
-    for name in values:
-        if name not in known:
-            raise blame(_unknown("option", name, list(known)))
+    unknown = [_unknown("option", name, list(known)) for name in values if name not in known]
+    if unknown:
+        raise blame("; ".join(unknown))
     converted = {name: _convert(name, value, known[name], blame) for name, value in values.items()}
     for name, (low, high) in RANGES.items():
         if name in converted and not low <= converted[name] <= high:
             raise blame(f"option '{name}' is {converted[name]}; it must be {low} .. {high}")
+    for name, allowed in CHOICES.items():
+        if name in converted and converted[name] not in allowed:
+            raise blame(f"option '{name}' is {converted[name]!r}; it must be {' or '.join(allowed)}")
     return converted
 
 
@@ -159,8 +197,8 @@ def _convert(name: str, value: Any, declared: str, blame: type[DittoError]) -> A
     if declared.startswith("np.ndarray"):
         return _array(name, value, blame)
     if declared.startswith("tuple"):
-        return _whole_numbers(name, value, blame)
-    if declared.startswith("Mapping") and not isinstance(value, Mapping):
+        return _whole_numbers(name, value, declared.count("int"), blame)
+    if declared.startswith("Mapping") and "Sequence" not in declared and not isinstance(value, Mapping):
         raise blame(f"option '{name}' is a {type(value).__name__}, expected a dictionary")
     return copy.deepcopy(value)
 
@@ -175,10 +213,10 @@ def _array(name: str, value: Any, blame: type[DittoError]) -> np.ndarray:
     return array
 
 
-def _whole_numbers(name: str, value: Any, blame: type[DittoError]) -> tuple[int, ...]:
+def _whole_numbers(name: str, value: Any, count: int, blame: type[DittoError]) -> tuple[int, ...]:
     numbers = tuple(value) if isinstance(value, (list, tuple, np.ndarray)) else ()
-    if len(numbers) != 2 or any(int(number) != number for number in numbers):
-        raise blame(f"option '{name}' is {value!r}, expected two whole numbers")
+    if len(numbers) != count or not all(isinstance(n, (int, float, np.number)) and int(n) == n for n in numbers):
+        raise blame(f"option '{name}' is {value!r}, expected {count} whole numbers")
     return tuple(int(number) for number in numbers)
 
 
@@ -186,10 +224,3 @@ def _unknown(what: str, name: Any, known: list[str]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}"
     return f"unknown {what} '{name}'; {hint}"
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PackError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from None

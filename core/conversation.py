@@ -59,6 +59,7 @@ class Conversation:
         """Starts at once; `session` must be fresh, and belongs to the conversation from here on."""
         self.stats = ConversationStats()
         self._session = session
+        self._pace = session.keep_pace()
         self._limit = max_waiting * SAMPLE_RATE
         self._lock = threading.Lock()
         self._waiting: deque[np.ndarray] = deque()
@@ -149,6 +150,7 @@ class Conversation:
             block, speaking = self._next_block()
             try:
                 self._session.push(block)
+                self._pace.tick()
             except BaseException as error:
                 if not self._stopped.is_set():
                     self._error = error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,8 +15,29 @@ from core.atomic_components.source2info import FaceAnalyser
 from core.motion import MotionSpace
 
 
+class AudioStream(Protocol):
+    """Features of a recording that arrives in pieces; they do not depend on how it is cut.
+
+    Attributes:
+        step: frames of a block; `first_step`: frames of the first one.
+        look_ahead: samples beyond the end of a block that must have arrived before it comes out.
+    """
+
+    step: int
+    first_step: int
+    look_ahead: int
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """(m,) float32 more samples at 16 kHz, any m -> the rows (k, D) float32 that they complete, often k = 0."""
+
+    def finish(self) -> np.ndarray:
+        """The rows (k, D) that are left: num_frames(samples) in all. The stream cannot be used afterwards."""
+
+
 class AudioEncoder(Protocol):
-    """Speech -> features, one row per video frame."""
+    """Speech -> features, one row per video frame. `can_stream` is False when it needs the whole recording."""
+
+    can_stream: bool
 
     def blocks(self, audio: np.ndarray) -> Iterator[np.ndarray]:
         """(L,) float32 mono at 16 kHz -> blocks (k, D) float32, together num_frames(L) rows.
@@ -24,12 +45,44 @@ class AudioEncoder(Protocol):
         Raises InputError when the audio is empty.
         """
 
+    def extract(self, audio: np.ndarray) -> np.ndarray:
+        """All of `blocks` as one array (num_frames(L), D)."""
+
+    def silence(self, frames: int) -> np.ndarray:
+        """(frames, D) features of silence, the warm-up of a live run (spec 12.1)."""
+
+    def stream(self, chunk_size: tuple[int, int, int] | None = None, first_step: int | None = None) -> AudioStream:
+        """A new stream.
+
+        Args:
+            chunk_size: past, current and future frames of a window; None for what suits the encoder. An encoder with
+                context of its own takes only the current frames from it.
+            first_step: current frames of the first window, at most those of `chunk_size`; None for the same.
+
+        Raises InputError for impossible sizes, or with the reason when the encoder cannot stream.
+        """
+
 
 class MotionModel(Protocol):
     """Conditions -> motion."""
 
-    def sampler(self, seed: int, steps: int) -> Sampler:
-        """The model for one run, with random numbers of its own; `steps` of the diffusion sampler, if it is one."""
+    def sampler(self, seed: int, steps: int, method: str = "ddim") -> Sampler:
+        """The model for one run, with random numbers of its own; `steps` and `method` are those of diffusion."""
+
+
+@dataclass(frozen=True)
+class BatchRenderer:
+    """Warp and decode of several frames at once, with the results of one at a time.
+
+    Attributes:
+        size: most frames of one call; fewer are fine.
+        warp: (features of B source frames, x_s (B, 21, 3), x_d (B, 21, 3)) -> what `decode` takes.
+        decode: -> B pictures, (512, 512, 3) RGB, uint8 or float32 in 0..255.
+    """
+
+    size: int
+    warp: Callable[[Sequence[Any], np.ndarray, np.ndarray], Any]
+    decode: Callable[[Any], Iterable[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -39,9 +92,11 @@ class Models:
     Attributes:
         warp: (feature of a source frame, x_s (1, 21, 3), x_d (1, 21, 3)) -> what `decode` takes.
         decode: -> (512, 512, 3) RGB, uint8 or float32 in 0..255.
+        batch: renderer of several frames; None where it would gain nothing.
         stitch: stitching network, or None where the pack needs none.
         blink_array: canonical keypoints (21, 3) -> (m, 63) blink of that face; None: the configuration has one.
         blink_intervals: (rng, frames) -> frames between blinks; None: the configuration decides.
+        identity: what tells these models from those of other packs, for what is kept on disk; "" keeps nothing.
     """
 
     analyser: FaceAnalyser
@@ -54,3 +109,5 @@ class Models:
     blink_array: Callable[[np.ndarray], np.ndarray] | None = None
     blink_intervals: Callable[[random.Random, int], list[int]] | None = None
     seq_frames: int = SEQ_FRAMES
+    batch: BatchRenderer | None = None
+    identity: str = ""

@@ -106,6 +106,7 @@ class MotionSpace:
     eye: tuple[int, ...] = (11, 13, 15, 16, 18)  # keypoints of lids and gaze
     exp_canonical: bool = False  # expression is added before the rotation, not after it
     gaze: bool = True  # the gaze correction of spec 13.8 applies to keypoints 11 and 15
+    closed: bool = False  # expression 0 closes the lips, which is how they rest; otherwise they rest as in the source
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> MotionSpace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from core.aux_models.landmark106 import Landmark106
 from core.aux_models.landmark203 import Landmark203
 from core.aux_models.landmark478 import BlazeFace, FaceMesh256, Landmark478, MediaPipe478
 from core.aux_models.scrfd_detector import ScrfdDetector
+from core.aux_models.wavlm import WavLm
 from core.backends import TORCH_SUFFIXES, load
+from core.backends.handover import LastUpload, share_gpu
 from core.backends.session import CheckedSession
 from core.config import PackConfig
 from core.errors import PackError
-from core.interfaces import Models
+from core.interfaces import AudioEncoder, BatchRenderer, Models
 from core.motion import MOTION_DIM, NUM_BINS, NUM_KEYPOINTS
+from core.speed import Speed
 
 IMAGE = {"image": (1, 3, 256, 256)}
 POINTS = (1, NUM_KEYPOINTS, 3)
@@ -48,44 +52,56 @@ PAIR = ("landmark478_cfg.blaze_face_model_path", "landmark478_cfg.face_mesh_mode
 STAGES_AT_WORK = 2  # warp and decode run side by side and share the processor's cores
 
 
-def build(config: PackConfig, files: Mapping[str, Path]) -> Models:
+def build(config: PackConfig, files: Mapping[str, Path], speed: Speed = Speed()) -> Models:
     """Load every model of the pack.
 
     Args:
         config: the pack's configuration.
-        files: model file of each entry as `core.packs.model_files` names them, all present.
+        files: model file of each entry as `core.packs.find_models` names them, all present.
+        speed: how its networks are run.
 
-    Raises PackError when a file is damaged or not the right model, or a package is missing that it needs.
+    Raises PackError when a file is damaged or not the right model, or a package is missing that it needs; InputError
+    when the device that `speed` demands is not there or has too little memory.
     """
-    sessions = {name: _network(config, files, name) for name in SHAPES}
+    sessions = {name: _network(config, files, name, speed) for name in SHAPES}
     renderer = _renderer(sessions)
     stitch = sessions["stitch_network_cfg"]
     return Models(
-        analyser=_analyser(config, files, sessions["motion_extractor_cfg"], renderer),
-        audio=Wav2Feat(HubertStreaming(_load(config, files, "hubert_cfg"))),
-        motion=MotionDiffusion(_motion_model(config, files), config.audio2motion_cfg["seq_frames"]),
+        analyser=_analyser(config, files, sessions["motion_extractor_cfg"], renderer, speed),
+        audio=audio_encoder(config, files, speed),
+        motion=MotionDiffusion(_motion_model(config, files, speed), config.audio2motion_cfg["seq_frames"]),
         warp=renderer.warp,
         decode=renderer.decode,
+        batch=renderer.batch,
         stitch=lambda x_s, x_d: stitch.run(kp_source=_f32(x_s), kp_driving=_f32(x_d))["out"],
         seq_frames=config.audio2motion_cfg["seq_frames"],
     )
 
 
 class SessionRenderer:
-    """Appearance, warp and decode of a pack whose networks exchange arrays in host memory."""
+    """Appearance, warp and decode of an ONNX or TensorRT pack.
+
+    On a GPU the source's volume is uploaded once and warped features stay there; else all arrays are in host memory.
+    """
+
+    batch: BatchRenderer | None = None  # the exported networks take one frame
 
     def __init__(self, appearance: CheckedSession, warp: CheckedSession, decoder: CheckedSession):
         self._appearance, self._warp, self._decoder = appearance, warp, decoder
+        self._upload = LastUpload(warp) if share_gpu(warp, decoder) else None
 
     def appearance(self, image: np.ndarray) -> np.ndarray:
         """(1, 3, 256, 256) float32 RGB in 0..1 -> feature volume (1, 32, 16, 64, 64)."""
         return self._appearance.run(image=image)["pred"]
 
-    def warp(self, feature: np.ndarray, x_s: np.ndarray, x_d: np.ndarray) -> np.ndarray:
-        """Feature volume and keypoints (1, 21, 3) -> warped features (1, 256, 64, 64)."""
-        return self._warp.run(feature_3d=feature, kp_source=_f32(x_s), kp_driving=_f32(x_d))["out"]
+    def warp(self, feature: np.ndarray, x_s: np.ndarray, x_d: np.ndarray) -> Any:
+        """Feature volume and keypoints (1, 21, 3) -> warped features (1, 256, 64, 64), on the device of `decode`."""
+        points = {"kp_source": _f32(x_s), "kp_driving": _f32(x_d)}
+        if self._upload is None:
+            return self._warp.run(feature_3d=feature, **points)["out"]
+        return self._warp.run_on_device(feature_3d=self._upload(feature), **points)["out"]
 
-    def decode(self, volume: np.ndarray) -> np.ndarray:
+    def decode(self, volume: Any) -> np.ndarray:
         """Warped features -> (512, 512, 3) float32 RGB in 0..255."""
         picture = self._decoder.run(feature=volume)["output"][0].transpose(1, 2, 0)
         return np.multiply(picture.clip(0, 1), np.float32(255), order="C")
@@ -100,24 +116,44 @@ def _entry(config: PackConfig, name: str) -> Mapping[str, Any]:
     return config.audio2motion_cfg if name == "audio2motion_cfg" else config.base_cfg[name.partition(".")[0]]
 
 
-def _load(config: PackConfig, files: Mapping[str, Path], name: str, net_name: str = "", **sizes: Any) -> CheckedSession:
+def load_entry(
+    config: PackConfig,
+    files: Mapping[str, Path],
+    name: str,
+    net_name: str = "",
+    speed: Speed = Speed(),
+    **sizes: Any,
+) -> CheckedSession:
     """The session of an entry, whose further keys `device`, `threads`, `fp16` and `sizes` are optional."""
     entry = _entry(config, name)
     light = name in FACE_MODELS or name in PAIR
     share = max(1, (os.cpu_count() or 1) // STAGES_AT_WORK)
+    if entry.get("fp16") is False and speed.precision == "auto":
+        speed = replace(speed, precision="fp32")
     return load(
         files[name],
-        entry.get("device") or "auto",
+        _device(name, files[name], entry, speed),
         net_name=net_name,
         sizes={**sizes, **(entry.get("sizes") or {})},
         threads=entry.get("threads", 1 if light else share),
-        fp16=entry.get("fp16", True),
+        speed=speed,
     )
 
 
-def _network(config: PackConfig, files: Mapping[str, Path], name: str) -> CheckedSession:
+def _device(name: str, path: Path, entry: Mapping[str, Any], speed: Speed) -> str:
+    """Where a network runs: as demanded, else as configured.
+
+    The PyTorch stitching network, four small products per frame, stays on the CPU: copies to a GPU and back would take
+    longer than its arithmetic.
+    """
+    if name == "stitch_network_cfg" and path.suffix.lower() in TORCH_SUFFIXES:
+        return "cpu"
+    return speed.device or entry.get("device") or "auto"
+
+
+def _network(config: PackConfig, files: Mapping[str, Path], name: str, speed: Speed) -> CheckedSession:
     """One of the five networks around the face, checked."""
-    return _load(config, files, name, name.removesuffix("_cfg")).require(*SHAPES[name])
+    return load_entry(config, files, name, name.removesuffix("_cfg"), speed).require(*SHAPES[name])
 
 
 def _renderer(sessions: Mapping[str, CheckedSession]) -> Any:
@@ -127,16 +163,31 @@ def _renderer(sessions: Mapping[str, CheckedSession]) -> Any:
         return SessionRenderer(*three)
     from core.models.renderer import TorchRenderer
 
-    return TorchRenderer(*three)
+    renderer = TorchRenderer(*three)
+    renderer.warm_up()
+    return renderer
 
 
-def _motion_model(config: PackConfig, files: Mapping[str, Path]) -> Any:
+def audio_encoder(config: PackConfig, files: Mapping[str, Path], speed: Speed) -> AudioEncoder:
+    """The speech features that `w2f_type` names."""
+    if config.audio2motion_cfg["w2f_type"] == "hubert":
+        return Wav2Feat(HubertStreaming(load_entry(config, files, "hubert_cfg", speed=speed)))
+    name = "wavlm_cfg"
+    if files[name].suffix.lower() not in TORCH_SUFFIXES:
+        return WavLm(load_entry(config, files, name, speed=speed))
+    from core.aux_models.wavlm_torch import load_wavlm
+
+    entry = _entry(config, name)
+    return WavLm(load_wavlm(files[name], _device(name, files[name], entry, speed), entry.get("sizes")))
+
+
+def _motion_model(config: PackConfig, files: Mapping[str, Path], speed: Speed) -> Any:
     """The denoiser, as MotionDiffusion takes it."""
     flags, name = config.audio2motion_cfg, "audio2motion_cfg"
     sizes = {"frames": flags["seq_frames"], "motion": flags["motion_feat_dim"], "cond": flags["audio_feat_dim"]}
     if sizes["motion"] != MOTION_DIM:
         raise PackError(f"audio2motion_cfg: motion_feat_dim is {sizes['motion']}; motion has {MOTION_DIM} values")
-    session = _load(config, files, name, "lmdm", **sizes)
+    session = load_entry(config, files, name, "lmdm", speed, **sizes)
     clip = (1, sizes["frames"])
     motion = (*clip, MOTION_DIM)
     session.require(
@@ -147,15 +198,17 @@ def _motion_model(config: PackConfig, files: Mapping[str, Path]) -> Any:
         return OneStepModel(session.run)
     from core.models.lmdm_runner import LmdmRunner
 
-    return LmdmRunner(session.network)
+    return LmdmRunner(session.network, speed)
 
 
-def _analyser(config: PackConfig, files: Mapping[str, Path], motion: CheckedSession, renderer: Any) -> OfficialAnalyser:
-    detector, rough, fine = (_load(config, files, name) for name in FACE_MODELS)
+def _analyser(
+    config: PackConfig, files: Mapping[str, Path], motion: CheckedSession, renderer: Any, speed: Speed
+) -> OfficialAnalyser:
+    detector, rough, fine = (load_entry(config, files, name, speed=speed) for name in FACE_MODELS)
     if TASK in files:
         eyes = MediaPipe478(files[TASK])
     else:
-        blaze, mesh = (_load(config, files, name) for name in PAIR)
+        blaze, mesh = (load_entry(config, files, name, speed=speed) for name in PAIR)
         blaze.require(outputs=("regressors", "classificators"))
         eyes = Landmark478(BlazeFace(blaze), FaceMesh256(mesh))
     return OfficialAnalyser(

@@ -36,8 +36,10 @@ class MotionOptions:
     fix_kp_cond: int = 0  # reset the carried pose every n windows; 0 never resets, negative never carries
     fix_kp_cond_dim: tuple[int, int] | None = None  # [start, end) of the motion vector that a reset leaves alone
     sampling_timesteps: int = 50  # steps of the diffusion sampler
+    sampler: str = "ddim"  # "ddim" as the reference, or "dpm", DPM-Solver++ (2M), for which 10 to 15 steps are enough
     v_min_max_for_clip: np.ndarray | None = None  # rows 0 and 1 bound each of the 265 numbers; None leaves them alone
     smo_k_d: int = 3  # frames averaged in generated scale, pose and translation; 1 is off
+    first_chunk: int = 0  # online: new frames of the first window, for an early start; 0: as all others
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,45 @@ class StitchOptions:
     flag_stitching: bool = True  # run the stitching network, if the pack has one
     overall_ctrl_info: Mapping[str, Any] = field(default_factory=dict)  # controls of every frame, below per-frame ones
     vad_parts: str = "lip"  # what vad_alpha fades towards the source: "lip", or "all" as the reference did
+    gaze_follow: bool | None = None  # the eyes stay on the viewer when the head turns; None: as suits the pack
+
+
+@dataclass(frozen=True)
+class ControlOptions:
+    """What the face does besides speaking. The same names work frame by frame in `ctrl_info`, which goes before these.
+
+    None leaves it to `overall_ctrl_info`, and that to the motion model. See CONTROL_RANGES and docs/controls.md.
+    """
+
+    delta_pitch: float | None = None  # degrees added to the head's angle; positive looks down
+    delta_yaw: float | None = None  # positive turns to the left of the picture
+    delta_roll: float | None = None  # positive tilts clockwise in the picture
+    alpha_pitch: float | None = None  # factor on the angle itself, after the delta
+    alpha_yaw: float | None = None
+    alpha_roll: float | None = None
+    amp_pitch: float | None = None  # factor on the head's motion, its way from the pose of the source
+    amp_yaw: float | None = None
+    amp_roll: float | None = None
+    amp_exp: float | None = None  # factor on the motion of the lips
+    smile: float | None = None  # 1 a full smile, -1 corners of the mouth down
+    emo_strength: float | None = None  # factor on the emotion; 0 neutral
+    eye_open: float | None = None  # 1 wide, 0 as in the source, -1 shut
+    blink_rate: float | None = None  # blinks per minute
+    gaze_x: float | None = None  # degrees to the right of the picture
+    gaze_y: float | None = None  # degrees up
+    vad_alpha: float | None = None  # 1 the lips speak, 0 they rest
+    delta_exp: float | None = None  # number added to all of the expression
+
+
+_TURN, _GAIN, _SHARE, _SIGNED = (-90.0, 90.0), (-10.0, 10.0), (0.0, 1.0), (-1.0, 1.0)
+CONTROL_RANGES = {  # control of one number -> least and greatest value
+    **{f"delta_{angle}": _TURN for angle in ("pitch", "yaw", "roll")},
+    **{f"alpha_{angle}": _GAIN for angle in ("pitch", "yaw", "roll")},
+    **{f"amp_{angle}": (0.0, 3.0) for angle in ("pitch", "yaw", "roll")},
+    **{"amp_exp": (0.0, 2.0), "smile": _SIGNED, "emo_strength": (0.0, 2.0), "eye_open": _SIGNED},
+    **{"blink_rate": (0.0, 60.0), "gaze_x": (-30.0, 30.0), "gaze_y": (-30.0, 30.0)},
+    **{"vad_alpha": _SHARE, "fade_alpha": _SHARE},
+}
 
 
 @dataclass(frozen=True)

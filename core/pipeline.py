@@ -36,12 +36,16 @@ class Stage:
     function(item) gives the next item, an iterator of items, or None when nothing is to be passed on.
     finish() runs once at the end of the stream and may return an iterator of last items.
     abort() runs instead of the rest when the run fails or is cancelled before finish() is through: remove leftovers.
+    batch: function takes a list instead: of one item, and of up to batch - 1 more if they are waiting already.
+    size(item) says how many an item of several counts for in the timings.
     """
 
     name: str
     function: Callable[[Any], Any]
     finish: Callable[[], Any] | None = None
     abort: Callable[[], None] | None = None
+    batch: int | None = None
+    size: Callable[[Any], int] | None = None
 
 
 @dataclass
@@ -76,15 +80,28 @@ class _Channel:
             self._items.append(item)
             self._changed.notify_all()
 
-    def get(self) -> Any:
-        """Waits for an item. Raises _Stopped."""
+    def get(self, timeout: float | None = None) -> Any:
+        """Waits for an item. Raises _Stopped, or TimeoutError after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._stopped and not self._items:
-                self._changed.wait(_POLL)
+                left = _POLL if deadline is None else min(_POLL, deadline - time.monotonic())
+                if left <= 0:
+                    raise TimeoutError(f"nothing came out of the pipeline within {timeout} s")
+                self._changed.wait(left)
             if self._stopped:
                 raise _Stopped
             self._changed.notify_all()
             return self._items.popleft()
+
+    def get_waiting(self, most: int) -> list[Any]:
+        """Up to `most` items that are there already, without the end of the stream."""
+        items: list[Any] = []
+        with self._changed:
+            while self._items and len(items) < most and self._items[0] is not _END:
+                items.append(self._items.popleft())
+            self._changed.notify_all()
+        return items
 
     def stop(self) -> None:
         """Drops what is waiting and wakes both sides."""
@@ -98,11 +115,16 @@ class Pipeline:
     """Runs `stages` on daemon threads.
 
     on_progress(done) is called in the last stage's thread after each item that it has taken; returning False cancels.
+    keep_output: what the last stage gives waits for `get()`, in a queue like the others; without it, it is dropped.
     As a context manager: starts on entry, closes on a normal exit and cancels when the body raises.
     """
 
     def __init__(
-        self, stages: list[Stage], queue_size: int = 8, on_progress: Callable[[int], bool | None] | None = None
+        self,
+        stages: list[Stage],
+        queue_size: int = 8,
+        on_progress: Callable[[int], bool | None] | None = None,
+        keep_output: bool = False,
     ):
         names = [stage.name for stage in stages]
         if not stages or len(set(names)) != len(names):
@@ -114,11 +136,12 @@ class Pipeline:
         self.cancelled = False
         self._stages = list(stages)
         self._on_progress = on_progress
-        self._channels = [_Channel(queue_size) for _ in stages]
+        self._channels = [_Channel(queue_size) for _ in range(len(stages) + keep_output)]
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._stopped_at: float | None = None
         self._ended = False
+        self._drained = False
 
     def start(self) -> "Pipeline":
         """Starts the threads. Once per pipeline."""
@@ -146,17 +169,44 @@ class Pipeline:
             self._raise_error()
             raise Cancelled("the pipeline was cancelled") from None
 
-    def close(self) -> None:
-        """Lets everything flow out and waits for it.
+    def check(self) -> None:
+        """Raises what a stage raised, if one has."""
+        self._raise_error()
 
-        Raises the first error of the run: a DittoError as it is (its `stage` attribute names the stage), anything else
-        as StageError. Returns quietly when the run was cancelled. After a stop it returns within STOP_GRACE seconds.
-        """
+    def end(self) -> None:
+        """Says that no more items come; waits only while the first queue is full."""
         if self._threads and not self._ended:
+            self._ended = True
             try:
                 self._channels[0].put(_END)
             except _Stopped:
                 pass
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The next item that the last stage gave, with `keep_output`.
+
+        Raises StopIteration at the end of the stream and after cancel(), what a stage raised as soon as it has, and
+        TimeoutError after `timeout` seconds without an item.
+        """
+        if self._drained:
+            raise StopIteration
+        try:
+            item = self._channels[-1].get(timeout)
+        except _Stopped:
+            self._raise_error()
+            raise StopIteration from None
+        if item is _END:
+            self._drained = True
+            raise StopIteration
+        return item
+
+    def close(self) -> None:
+        """Lets everything flow out and waits for it; with `keep_output`, get() must be called meanwhile.
+
+        Raises the first error of the run: a DittoError as it is (its `stage` attribute names the stage), anything else
+        as StageError. Returns quietly when the run was cancelled. After a stop it returns within STOP_GRACE seconds.
+        """
+        self.end()
         self._ended = True
         try:
             self._join()
@@ -208,13 +258,16 @@ class Pipeline:
         if ended:
             call = stage.finish or (lambda: None)
         else:
+            if stage.batch:
+                item = [item, *self._channels[index].get_waiting(stage.batch - 1)]
+            timing.count += len(item) if stage.batch else stage.size(item) if stage.size else 1
             call = _bind(stage.function, item)
-            timing.count += 1
         del item  # frames are large: what the stage has dropped must be free while it waits
+        followed = index + 1 < len(self._channels)
         for output in _outputs(call, timing):
-            if not last:
+            if followed:
                 self._emit(index + 1, output, timing)
-        if ended and not last:
+        if ended and followed:
             self._emit(index + 1, _END, timing)
         if last and not ended and self._on_progress is not None and self._on_progress(timing.count) is False:
             self._stop()

@@ -115,23 +115,26 @@ class _Unpickler(pickle.Unpickler):
         return found
 
 
-def load_plain_pickle(path: str | Path) -> Any:
+def load_plain_pickle(path: str | Path, max_bytes: int = _MAX_BYTES, what: str = "configuration") -> Any:
     """The plain data in a pickle file: dict, list, tuple, set, numbers, strings, bytes, numpy arrays and scalars.
+
+    Args:
+        max_bytes: largest file that can be a `what`, which is named in messages.
 
     Raises PackError for everything else: other classes or functions, object arrays, damaged or missing files.
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise PackError(f"{path}: too large to be a configuration")
+        if path.stat().st_size > max_bytes:
+            raise PackError(f"{path}: too large to be a {what}")
         with open(path, "rb") as file:
             return _resolve(_Unpickler(file, encoding="latin1").load())
     except OSError as error:
-        raise PackError(f"{path}: cannot read the configuration ({error.strerror})") from None
+        raise PackError(f"{path}: cannot read the {what} ({error.strerror})") from None
     except PackError:
         raise
     except Exception as error:  # damaged bytes can make the unpickler raise nearly anything
-        raise PackError(f"{path}: not a usable configuration: {error or type(error).__name__}") from None
+        raise PackError(f"{path}: not a usable {what}: {error or type(error).__name__}") from None
 
 
 def _resolve(value: Any) -> Any:

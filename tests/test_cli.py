@@ -130,6 +130,14 @@ def test_paths_with_spaces_and_other_letters(tmp_path, short_speech):
     assert "10 frames" in done.stdout and "vidéo 1.mp4" in done.stdout and "real-time factor" in done.stdout
 
 
+def test_online_tells_the_delay(tmp_path, short_speech):
+    done = run(*job(tmp_path, audio=short_speech), "--online", "--pace", "--chunksize", 3, 5, 2, "--first_chunk", 2)
+    assert done.returncode == 0, done.stderr
+    assert "10 frames" in done.stdout and "ms of audio +" in done.stdout and "late" in done.stdout
+    assert_refused(run(*job(tmp_path), "--online", "--overlap_v2", "10"), "overlap_v2", "10", "40 .. 79")
+    assert_refused(run(*job(tmp_path), "--pace"), "pace", "online")
+
+
 def test_two_faces_are_noted(tmp_path, short_speech):
     left = cv2.imread(str(PORTRAIT))
     right = cv2.resize(left, (384, 384))

@@ -275,3 +275,24 @@ def test_values_out_of_range_are_refused_with_the_range(name):
     for value in (low - 1, high + 1):
         with pytest.raises(InputError, match=f"'{name}' is {value}; it must be {low} .. {high}"):
             make_options(**{name: value})
+
+
+def test_the_pack_has_other_defaults_online():
+    pack = PackConfig(default_kwargs={"overlap_v2": 20, "smo_k_d": 5}, online_kwargs={"overlap_v2": 75})
+    assert make_options(pack).motion.overlap_v2 == 20
+    online = make_options(pack, online_mode=True).motion
+    assert (online.overlap_v2, online.smo_k_d) == (75, 5)
+    assert make_options(pack, online_mode=True, overlap_v2=60).motion.overlap_v2 == 60
+    by_itself = PackConfig(default_kwargs={"online_mode": True, "overlap_v2": 20}, online_kwargs={"overlap_v2": 75})
+    assert make_options(by_itself).motion.overlap_v2 == 75
+    assert make_options(by_itself, online_mode=False).motion.overlap_v2 == 20
+    with pytest.raises(PackError, match="overlap_v3"):
+        make_options(PackConfig(online_kwargs={"overlap_v3": 1}))
+
+
+def test_sizes_of_an_audio_window_are_three_whole_numbers():
+    assert make_options(chunksize=[3, 5, 2]).chunksize == (3, 5, 2)
+    assert make_options().chunksize is None
+    for wrong in ((3, 5), 5, "3,5,2", (3, 5, 2.5), (1, 2, None)):
+        with pytest.raises(InputError, match="chunksize.*3 whole numbers"):
+            make_options(chunksize=wrong)

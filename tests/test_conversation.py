@@ -13,6 +13,7 @@ from core.conversation import Conversation
 from core.errors import InputError, StageError
 from core.live import VideoFrame
 from core.motion import SAMPLES_PER_FRAME as BLOCK
+from core.pace import Pace
 from core.pipeline import Cancelled
 
 DELAY = 3  # frames that the stand-in looks ahead
@@ -46,6 +47,9 @@ class Session:
             except queue.Empty:
                 if self.closed.is_set():
                     raise StopIteration from None
+
+    def keep_pace(self):
+        return Pace()
 
     def rest_until(self, index):
         self.rests.append(index)

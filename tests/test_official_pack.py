@@ -14,11 +14,12 @@ import soundfile
 import yaml
 
 from core import packs
-from core.errors import PackError
+from core.config import load_config
+from core.errors import InputError, PackError
 from core.media import read_audio
 from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME
 from core.official import build
-from core.packs import best_pack, model_files, open_pack
+from core.packs import best_pack, find_models, open_pack
 from core.sdk import StreamSDK
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,6 +109,19 @@ def test_backends_give_the_same_video(video_of):
     assert np.abs(torch_frames.astype(int) - onnx_frames).mean() < 0.5
 
 
+@pytest.mark.slow
+def test_batches_give_the_same_video(pack_of, video_of, tmp_path):
+    _, frames = video_of("pytorch")
+    soundfile.write(tmp_path / "short.wav", read_audio(SPEECH)[: FRAMES * SAMPLES_PER_FRAME], SAMPLE_RATE)
+    sdk = StreamSDK(data_root=pack_of("pytorch"), device="cpu", batch_size=2)
+    assert sdk.models.batch.size == 2
+    result = sdk.run(PORTRAIT, tmp_path / "short.wav", tmp_path / "out.mp4", crf=4, max_size=512)
+    assert result.timings["warp_f3d"].count == result.timings["decode_f3d"].count == FRAMES
+    with av.open(str(result.output)) as container:
+        found = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    assert np.abs(found.astype(int) - frames).max() <= 2
+
+
 def test_all_missing_files_are_named_at_once(pack_of, tmp_path):
     small_copy(pack_of("onnx"), tmp_path / "pack")
     shutil.copy(pack_of("onnx") / "config.yaml", tmp_path / "pack")
@@ -120,9 +134,10 @@ def test_all_missing_files_are_named_at_once(pack_of, tmp_path):
 
 
 def test_configuration_without_entries_or_keys(pack_of, tmp_path):
-    config = small_copy(pack_of("onnx"), tmp_path / "pack")
+    config = small_copy(pack_of("pytorch"), tmp_path / "other")
     with pytest.raises(PackError, match=r"has no config.yaml.*--cfg_pkl"):
-        open_pack(tmp_path / "pack", None, {})
+        open_pack(tmp_path / "other", None, {})
+    config = small_copy(pack_of("onnx"), tmp_path / "pack")
     del config["base_cfg"]["decoder_cfg"], config["base_cfg"]["hubert_cfg"]["model_path"]
     del config["audio2motion_cfg"]["use_sc"]
     write_config(tmp_path / "pack", config)
@@ -130,8 +145,24 @@ def test_configuration_without_entries_or_keys(pack_of, tmp_path):
         open_pack(tmp_path / "pack", None, {})
     lacking = "base_cfg.decoder_cfg", "base_cfg.hubert_cfg.model_path", "audio2motion_cfg.use_sc"
     assert all(name in str(error.value) for name in lacking)
-    with pytest.raises(PackError, match="'wavlm'; only 'hubert'"):
-        open_pack(pack_of("onnx"), None, {"audio2motion_cfg": {"w2f_type": "wavlm"}})
+    motion = {**load_config(pack_of("onnx") / "config.yaml").audio2motion_cfg, "w2f_type": "wav2vec"}
+    with pytest.raises(PackError, match="w2f_type is 'wav2vec'; speech features can be hubert or wavlm"):
+        open_pack(pack_of("onnx"), None, {"audio2motion_cfg": motion})
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_wavlm_in_place_of_hubert_works_offline_only(pack_of, tmp_path, kind):
+    pytest.importorskip("transformers")
+    import make_random_pack
+
+    small_copy(pack_of(kind), tmp_path / "pack")
+    folder = tmp_path / "pack" / ("aux_models" if kind == "pytorch" else "")
+    make_random_pack.write_wavlm(folder, kind, 0, True)
+    write_config(tmp_path / "pack", make_random_pack.pack_config(kind, True, "wavlm"))
+    _, models = packs.load_pack(tmp_path / "pack")
+    assert models.audio.extract(read_audio(SPEECH)[:7000]).shape == (11, 1024)
+    with pytest.raises(InputError, match="offline"):
+        models.audio.stream()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +193,7 @@ def test_windows_of_another_length_are_refused(pack_of):
 def test_landmark478_takes_a_task_file_or_two_networks(pack_of):
     config = open_pack(pack_of("onnx"), None, {}).config
     pair = config.base_cfg["landmark478_cfg"]
-    files = model_files(config, pack_of("onnx"))
+    files = find_models(config, pack_of("onnx"))[0]
     assert "landmark478_cfg.blaze_face_model_path" in files and "landmark478_cfg.face_mesh_model_path" in files
     for entry, chosen in (
         ({"task_path": "hubert.onnx"}, True),
@@ -171,7 +202,7 @@ def test_landmark478_takes_a_task_file_or_two_networks(pack_of):
         ({"task_path": "hubert.onnx", "force_ori_type": False, **pair}, False),
     ):
         changed = packs.override(config, {"base_cfg": {"landmark478_cfg": entry}})
-        assert ("landmark478_cfg.task_path" in model_files(changed, pack_of("onnx"))) == chosen
+        assert ("landmark478_cfg.task_path" in find_models(changed, pack_of("onnx"))[0]) == chosen
 
 
 @pytest.fixture

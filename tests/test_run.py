@@ -200,9 +200,51 @@ def test_very_short_audio(sdk, tmp_path, seconds):
     assert len(frames_of(result.output)) == num_frames(len(samples))
 
 
-def test_online_mode_is_refused_instead_of_ignored(sdk, tmp_path):
-    with pytest.raises(InputError, match="online_mode"):
-        sdk.run(PORTRAIT, SPEECH, tmp_path / "out" / "x.mp4", online_mode=True)
+@pytest.fixture(scope="module")
+def online_run(sdk, tmp_path_factory) -> RunResult:
+    return sdk.run(HOPPER, SENTENCE, tmp_path_factory.mktemp("online") / "out.mp4", online_mode=True)
+
+
+def test_online_frames_sound_and_delay(online_run):
+    samples, decoded = read_audio(SENTENCE), sound_of(online_run.output)
+    assert len(frames_of(online_run.output)) == online_run.frames == num_frames(len(samples))
+    n = min(len(samples), len(decoded))
+    assert np.corrcoef(samples[:n], decoded[:n])[0, 1] > 0.98
+    assert 0.2 < online_run.live.audio_needed <= 0.62 and online_run.live.compute > 0
+    assert online_run.live.late is None
+
+
+def test_online_lips_are_those_of_the_whole_recording_and_in_time(online_run, sentence_run, tracker):
+    live, whole = (opening_of(meshes_of(frames_of(run.output), tracker)) for run in (online_run, sentence_run))
+
+    def likeness(shift: int) -> float:
+        return np.corrcoef(np.roll(live, shift)[5:-5], whole[5:-5])[0, 1]
+
+    assert likeness(0) > 0.85
+    assert max(range(-4, 5), key=likeness) == 0
+    assert 0.75 < live.std() / whole.std() < 1.3
+
+
+def test_pace_counts_late_frames(sdk, tmp_path):
+    speech = write_wav(tmp_path / "s.wav", read_audio(SPEECH)[16000:32000])
+    result = sdk.run(PORTRAIT, speech, tmp_path / "out.mp4", online_mode=True, pace=True)
+    assert result.elapsed >= 1 and result.frames == 25
+    assert 0 <= result.live.late < 25 and (result.live.worst > 0) == (result.live.late > 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"online_mode": True, "overlap_v2": 10}, r"overlap_v2 is 10; online mode needs 40 \.\. 79"),
+        ({"online_mode": True, "overlap_v2": 80}, r"overlap_v2 is 80.* 79"),
+        ({"online_mode": True, "first_chunk": 40}, r"first_chunk is 40"),
+        ({"pace": True}, "pace is for online mode"),
+        ({"chunksize": (1, 2)}, "'chunksize' is .*3 whole numbers"),
+    ],
+)
+def test_options_that_do_not_fit_the_mode(sdk, tmp_path, options, words):
+    with pytest.raises(InputError, match=words):
+        sdk.run(PORTRAIT, SPEECH, tmp_path / "out" / "x.mp4", **options)
     assert not (tmp_path / "out").exists()
 
 

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from core.atomic_components.condition_handler import Character, ConditionHandler
+from core.atomic_components.speech import Speech
 from core.avatar import Avatar, Frame
 from core.errors import InputError
 from core.motion import MOTION_DIM, POSE, Motion, smooth
@@ -24,6 +26,13 @@ class Sampler(Protocol):
 
     def __call__(self, cond_frame: np.ndarray, cond: np.ndarray, start: int) -> np.ndarray:
         """(1, 265) motion to continue, (1, S, C) condition rows of frames start .. -> (1, S, 265) float32."""
+
+
+class Joint(NamedTuple):
+    """How a window is joined to those before it: its new frames, and the frames that are cross-faded."""
+
+    step: int
+    fuse: int
 
 
 class WindowFuser:
@@ -53,16 +62,22 @@ class WindowFuser:
         """(N, 265) float32 motion so far, a view that the next call may invalidate."""
         return self._buffer[: self._length]
 
-    def add(self, cond: np.ndarray, start: int) -> None:
-        """Run one window. cond: (S, C) condition rows of frames start .. start + S - 1."""
+    def add(self, cond: np.ndarray, start: int, joint: Joint | None = None, following: int | None = None) -> None:
+        """Run one window.
+
+        Args:
+            cond: (S, C) condition rows of frames start .. start + S - 1.
+            joint: new frames and cross-fade where they are not the usual ones.
+            following: new frames of the window after this one; None: the usual number.
+        """
         predicted = self._sampler(self._carried[None], cond[None], start)[0]
         if self._steps == 0:
             self._append(predicted)
             self._smooth(0, self._length)
         else:
-            self._join(predicted)
+            self._join(predicted, joint or Joint(self.step, self.fuse))
         self._steps += 1
-        self._carry()
+        self._carry(self.window - (following or self.step))
 
     def drop_front(self, frames: int) -> None:
         """Forget the first frames of the history."""
@@ -79,15 +94,16 @@ class WindowFuser:
         bounds = self._options.v_min_max_for_clip
         return frames.copy() if bounds is None else np.clip(frames, bounds[0], bounds[1]).astype(np.float32)
 
-    def _join(self, predicted: np.ndarray) -> None:
+    def _join(self, predicted: np.ndarray, joint: Joint) -> None:
         """Cross-fade the last F frames into the new window and append its V new ones (spec 10.2)."""
-        if self.fuse:
-            weight = (np.arange(self.fuse, dtype=np.float32) / self.fuse)[:, None]
-            tail = self.history[-self.fuse :]
-            tail[:] = (1 - weight) * tail + weight * predicted[self.overlap - self.fuse : self.overlap]
-        self._append(predicted[self.overlap :])
-        joint = self._length - self.step
-        self._smooth(joint - self.fuse, joint + 1)
+        overlap, fuse = self.window - joint.step, joint.fuse
+        if fuse:
+            weight = (np.arange(fuse, dtype=np.float32) / fuse)[:, None]
+            tail = self.history[-fuse:]
+            tail[:] = (1 - weight) * tail + weight * predicted[overlap - fuse : overlap]
+        self._append(predicted[overlap:])
+        border = self._length - joint.step
+        self._smooth(border - fuse, border + 1)
 
     def _append(self, frames: np.ndarray) -> None:
         needed = self._length + len(frames)
@@ -106,10 +122,10 @@ class WindowFuser:
         inner = slice(first - low, end - low)
         near[inner] = smooth(near, self._options.smo_k_d, inner.start, inner.stop)[inner]
 
-    def _carry(self) -> None:
+    def _carry(self, overlap: int) -> None:
         """Choose what the next window continues from (spec 10.4)."""
         period = self._options.fix_kp_cond
-        last = self.history[self._length - self.overlap - 1].copy()
+        last = self.history[self._length - overlap - 1].copy()
         if period > 0 and self._steps % period == 0:
             self._carried = self._start.copy()
             if self._options.fix_kp_cond_dim is not None:
@@ -122,6 +138,21 @@ class WindowFuser:
 def _filled(rows: np.ndarray, n: int) -> np.ndarray:
     """(m, C) with m <= n -> (n, C): the last row is repeated."""
     return np.concatenate([rows, np.repeat(rows[-1:], n - len(rows), axis=0)]) if len(rows) < n else rows
+
+
+def first_step(options: MotionOptions, window: int = SEQ_FRAMES) -> int:
+    """New frames of the first window of a live run. Raises InputError when it does not fit the others."""
+    step = window - options.overlap_v2
+    if not 0 <= options.first_chunk <= step:
+        raise InputError(
+            f"first_chunk is {options.first_chunk}; it must be 0 (as the others) .. {step} (frames of a regular step)"
+        )
+    return options.first_chunk or step
+
+
+def warmup_rows(options: MotionOptions, window: int = SEQ_FRAMES) -> int:
+    """Frames of silence that come before a live stream: all of the first window but its new frames."""
+    return window - first_step(options, window)
 
 
 class OfflineMotion:
@@ -182,7 +213,11 @@ class OfflineMotion:
 
 
 class OnlineMotion:
-    """Features as they arrive, motion as soon as it is final (spec 12, with the tail and overlap mends of 12.4)."""
+    """Features as they arrive, motion as soon as it is final (spec 12, with the tail and overlap mends of 12.4).
+
+    Attributes:
+        limit: frames of motion wanted; None: as many as features come in. May be set until the end of the stream.
+    """
 
     def __init__(
         self,
@@ -194,26 +229,34 @@ class OnlineMotion:
         on_reference: Callable[[Motion], None] | None = None,
         limit: int | None = None,
         window: int = SEQ_FRAMES,
+        block: int = 1,
     ):
         """Prepare for one stream.
 
         Args:
-            warmup: (overlap_v2, D) features of silence put before the stream; None: no warm-up, as the reference's
+            warmup: (`warmup_rows`, D) features of silence put before the stream; None: no warm-up, as the reference's
                 streaming pipeline with online_mode off.
             on_reference: gets the frame that relative motion refers to, before any frame comes out (only with warm-up).
-            limit: frames of motion wanted; None: as many as features come in.
+            block: features that come at a time; after a small first window the second takes the next block, so that
+                later ones wait for nothing.
         """
         self._fuser = WindowFuser(sampler, character, options, window, online=warmup is not None)
-        if warmup is not None and len(warmup) != options.overlap_v2:
+        if warmup is not None and len(warmup) != warmup_rows(options, window):
             raise InputError(
-                f"the online warm-up has {len(warmup)} feature rows; overlap_v2 asks for {options.overlap_v2}"
+                f"the online warm-up has {len(warmup)} feature rows; it takes {warmup_rows(options, window)}"
             )
+        self.limit = limit
         self._conditions = conditions
-        self._on_reference = on_reference if warmup is not None else None
-        self._limit = limit
+        self._warm = warmup is not None
+        self._on_reference = on_reference if self._warm else None
         self._pending = warmup  # features from the start of the next window on
         self._start = 0 if warmup is None else -len(warmup)  # absolute frame of the next window
         self._next = -self._start  # index in the history of the next frame to come out
+        # new features of the windows to come; the last entry stays
+        self._steps = [self._fuser.step]
+        if self._warm and options.first_chunk:
+            first = first_step(options, window)
+            self._steps = [first, min(max(first, block), self._fuser.step), self._fuser.step]
         self._fed = 0
         self._emitted = 0
 
@@ -222,25 +265,33 @@ class OnlineMotion:
         self._pending = audio if self._pending is None else np.concatenate([self._pending, audio])
         self._fed += len(audio)
         while len(self._pending) >= self._fuser.window:
-            self._advance()
-            yield from self._emit(len(self._fuser.history) - self._fuser.fuse - self._next)
+            held = self._advance()
+            yield from self._emit(len(self._fuser.history) - held - self._next)
 
     def finish(self) -> Iterator[Motion]:
         """End of the stream -> the motion still owed: exactly one frame per feature, or up to `limit`."""
         owed = self._fed - self._emitted
-        if self._limit is not None:
-            owed = min(owed, self._limit - self._emitted)
+        if self.limit is not None:
+            owed = min(owed, self.limit - self._emitted)
         if owed > 0 and len(self._pending):
+            self._advance()
+        while owed > max(0, len(self._fuser.history) - self._next):
             self._advance()
         yield from self._emit(owed)
 
-    def _advance(self) -> None:
-        """Run the next window, the last one filled up, and forget what is no longer needed."""
+    def _advance(self) -> int:
+        """Run the next window, filled up at the end of the stream, and forget what is no longer needed.
+
+        Returns the number of frames at the end of the history that the next joint may still change.
+        """
         fuser = self._fuser
+        step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
+        following = self._steps[0]
         features = _filled(self._pending[: fuser.window], fuser.window)
-        fuser.add(self._conditions(features, self._start), self._start)
-        self._pending = self._pending[fuser.step :]
-        self._start += fuser.step
+        fuse = min(fuser.fuse, len(fuser.history) - self._next)
+        fuser.add(self._conditions(features, self._start), self._start, Joint(step, fuse), following)
+        self._pending = self._pending[following:]
+        self._start += following
         if self._on_reference is not None:
             self._on_reference(Motion(fuser.finished(fuser.history[:1])))
             self._on_reference = None
@@ -248,10 +299,11 @@ class OnlineMotion:
         if surplus > 0:
             fuser.drop_front(surplus)
             self._next -= surplus
+        return min(fuser.fuse, step) if self._warm else fuser.fuse
 
     def _emit(self, count: int) -> Iterator[Motion]:
-        if self._limit is not None:
-            count = min(count, self._limit - self._emitted)
+        if self.limit is not None:
+            count = min(count, self.limit - self._emitted)
         if count > 0:
             frames = self._fuser.history[self._next : self._next + count]
             self._next += count
@@ -260,22 +312,40 @@ class OnlineMotion:
 
 
 class Audio2Motion:
-    """The stage: features in, numbered frames out."""
+    """The stage: features in, numbered frames out.
+
+    Attributes:
+        fed: rows of features taken in. made: frames given out. limit: frames wanted at most; None: one per row.
+    """
 
     def __init__(self, worker: OfflineMotion | OnlineMotion, avatar: Avatar):
         self._worker, self._avatar = worker, avatar
-        self._count = 0
+        self.fed = self.made = 0
+        self.limit: int | None = None
+        self._heard = 0
+        self._voice: deque[float] = deque()  # of the rows that have not become frames yet
 
-    def __call__(self, audio: np.ndarray) -> Iterator[Frame]:
-        """Features (n, D) -> frames whose motion has become final."""
-        return self._frames(self._worker.push(audio))
+    def __call__(self, speech: Speech) -> Iterator[Frame]:
+        """Features -> frames whose motion has become final."""
+        self.fed += len(speech.features)
+        self._heard = speech.heard
+        voice = np.ones(len(speech.features)) if speech.voice is None else speech.voice
+        self._voice.extend(voice.tolist())
+        return self._frames(self._worker.push(speech.features))
 
     def finish(self) -> Iterator[Frame]:
         """The frames still owed."""
         return self._frames(self._worker.finish())
 
+    def expected(self) -> int:
+        """Frames that the features so far must give in the end."""
+        return self.fed if self.limit is None else min(self.fed, self.limit)
+
     def _frames(self, motions: Iterator[Motion]) -> Iterator[Frame]:
         for motion in motions:
             for i in range(len(motion)):
-                yield Frame(self._count, self._avatar.source_index(self._count), motion=motion[i])
-                self._count += 1
+                if self.limit is not None and self.made >= self.limit:
+                    return
+                source = self._avatar.source_index(self.made)
+                yield Frame(self.made, source, motion[i], heard=self._heard, voice=self._voice.popleft())
+                self.made += 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from core.atomic_components.controls import Controls, blink_rows, build_controls
+from core.atomic_components.controls import Controls, blink_rows, build_controls, check_controls
 from core.atomic_components.pose import ANGLES, Mix, Pose, expression_masks, follow_gaze
 from core.avatar import Avatar, Frame
 from core.errors import InputError
@@ -26,6 +26,7 @@ from core.motion import (
 )
 from core.options import StitchOptions
 
+_EASE = 3  # frames in which the lips come to rest and wake up again
 _UNKNOWN_LENGTH = 3000  # frames of blinks prepared while the length of the audio is not known
 StitchNetwork = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x_s, x_d (1, 21, 3) -> x_d
 
@@ -51,6 +52,7 @@ class MotionStitch:
         rng: random.Random,
         network: StitchNetwork | None = None,
         character_scale: float | None = None,
+        blink_intervals: Callable[[int], list[int]] | None = None,
     ):
         """Prepare for one run.
 
@@ -58,10 +60,12 @@ class MotionStitch:
             rng: draws the times of random blinks.
             network: the pack's stitching network; None leaves x_d as it is.
             character_scale: real scale of the reference character the motion was made for; None: the avatar's own.
+            blink_intervals: frames -> the times of random blinks that suit the pack; None: evenly spread (spec 13.5).
 
         Raises InputError for unknown parts, fade types or blink offsets of the wrong shape.
         """
         self._avatar, self._options, self._space, self._rng = avatar, options, space, rng
+        self._blink_intervals = blink_intervals
         self._network = network if options.flag_stitching else None
         ratio = 1.0 if character_scale is None else character_scale / float(avatar.motion.scale[0, 0])
         self._mix = Mix.plan(options.use_d_keys, avatar.is_image, ratio)
@@ -72,11 +76,13 @@ class MotionStitch:
             raise InputError(f"fade_type is '{options.fade_type}'; use '', 'd0' (first frame) or 's' (source)")
         if options.vad_parts not in ("lip", "all"):
             raise InputError(f"vad_parts is '{options.vad_parts}'; use 'lip' or 'all'")
+        check_controls(dict(options.overall_ctrl_info), "overall_ctrl_info")
         self._vad_mask = space.lip_mask() if options.vad_parts == "lip" else np.ones(KP_DIM, np.float32)
         self._source = self._describe(0)
         self._source_index = 0
         self._reference: np.ndarray | None = None
         self._fade_target: Pose | None = None
+        self._rest_end, self._awake = 0, 1.0
         self._controls: dict[int, dict[str, Any]] = {}
         self._blinks: list[int] = []
         self._set_length(_UNKNOWN_LENGTH)
@@ -98,6 +104,10 @@ class MotionStitch:
         if self._options.relative_d:
             self._reference = Pose.of(motion).vector
 
+    def rest_until(self, index: int) -> None:
+        """Ease the lips to rest from the next frame on and keep them there up to frame `index`; from any thread."""
+        self._rest_end = index
+
     def __call__(self, frame: Frame) -> Frame:
         """Replace `motion` by `x_s` and `x_d`."""
         source = self._source_of(frame.source)
@@ -107,6 +117,7 @@ class MotionStitch:
             self._reference = driving.vector
         pose = self._mix.apply(driving, source.pose, self._reference)
         self._set_expression(pose, source.pose, frame.index)
+        controls["vad_alpha"] = min(controls.get("vad_alpha", frame.voice), self._wakefulness(frame.index))
         self._apply_controls(pose, source.pose, controls)
         self._fade(pose, source.pose, controls)
         angles = pose.angles()
@@ -117,9 +128,19 @@ class MotionStitch:
             x_d = self._network(source.x_s, x_d)
         return replace(frame, motion=None, x_s=source.x_s, x_d=x_d)
 
+    def _wakefulness(self, index: int) -> float:
+        """0 .. 1 for this frame, in steps of 1 / _EASE: see rest_until."""
+        step = -1 / _EASE if index < self._rest_end else 1 / _EASE
+        self._awake = min(1.0, max(0.0, self._awake + step))
+        return self._awake
+
     def _set_length(self, n: int) -> None:
-        if self._blink is not None:
-            self._blinks = blink_rows(n, len(self._blink), self._options.delta_eye_open_n, self._rng)
+        if self._blink is None:
+            return
+        spacing = self._options.delta_eye_open_n
+        if self._blink_intervals is not None and not isinstance(spacing, (list, tuple)) and spacing == 0:
+            spacing = self._blink_intervals(n)
+        self._blinks = blink_rows(n, len(self._blink), spacing, self._rng)
 
     def _source_of(self, index: int) -> _Source:
         if index != self._source_index:
@@ -149,9 +170,10 @@ class MotionStitch:
 
     def _apply_controls(self, pose: Pose, source: Pose, controls: Controls) -> None:
         """vad_alpha, delta_* and alpha_* (spec 13.7); angles in degrees."""
-        speaking = controls.get("vad_alpha", 1)
+        speaking = controls["vad_alpha"]
         if speaking < 1:
-            pose.exp[:] += (1 - speaking) * self._vad_mask * (source.exp - pose.exp)
+            rest = source.exp * (1 - self._space.lip_mask()) if self._space.closed else source.exp
+            pose.exp[:] += (1 - speaking) * self._vad_mask * (rest - pose.exp)
         for name in ANGLES:
             delta, factor = controls.get(f"delta_{name}"), controls.get(f"alpha_{name}")
             if delta is not None or factor is not None:

@@ -47,12 +47,14 @@ class MotionModel:
         self._session = load_session(path, threads).require(("features",), ("exp", "events"))
         self._mode = space.modes[0]
 
-    def sampler(self, seed: int, steps: int = 1) -> Callable[[np.ndarray, np.ndarray, int], np.ndarray]:
+    def sampler(
+        self, seed: int, steps: int = 1, method: str = "ddim"
+    ) -> Callable[[np.ndarray, np.ndarray, int], np.ndarray]:
         """A function (cond_frame (1, 265), cond (1, T, 393), start) -> (1, T, 265) float32 for windows of T frames.
 
         `start` is the absolute number of the window's first frame, negative during a warm-up. The pose is that of
-        `cond_frame` plus the head motion of `seed`; the expression is absolute (0 = lips closed). `steps` is taken for
-        the sake of the diffusion models' interface and has no effect.
+        `cond_frame` plus the head motion of `seed`; the expression is absolute (0 = lips closed). `steps` and
+        `method` are taken for the sake of the diffusion models' interface and have no effect.
         """
         head = HeadMotion(seed)
 

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.atomic_components.audio2motion import Audio2Motion, OfflineMotion, OnlineMotion
+from core.atomic_components.audio2motion import Audio2Motion, OfflineMotion, OnlineMotion, warmup_rows
 from core.atomic_components.condition_handler import Character, ConditionHandler, ConditionParts
+from core.atomic_components.speech import Speech
 from core.errors import InputError
 from core.motion import MOTION_DIM, Motion
 from core.options import ConditionOptions, MotionOptions
@@ -178,7 +181,66 @@ def test_frames_carry_their_source_index(golden, world, avatar, motion_of):
     motion = whole(OfflineMotion(*world("off_default_237", {})), features(237))
     video = avatar(motion_of(golden("pipeline_stitch.npz")["src_vid"]))
     stage = Audio2Motion(OfflineMotion(*world("off_default_237", {})), video)
-    frames = [*stage(features(237)), *stage.finish()]
+    voice = np.linspace(0, 1, 237)
+    pieces = [Speech(features(237)[:100], 100, voice[:100]), Speech(features(237)[100:], 237, voice[100:])]
+    frames = [frame for piece in pieces for frame in stage(piece)] + [*stage.finish()]
+    np.testing.assert_allclose([f.voice for f in frames], voice)
+    assert frames[0].heard == 100 and frames[-1].heard == 237
+    assert stage.fed == stage.made == stage.expected() == 237
     assert [f.index for f in frames] == list(range(237))
     assert [f.source for f in frames] == facts["frame_idx"]
     np.testing.assert_array_equal(frames[150].motion.data, motion.data[150:151])
+
+
+def test_no_more_frames_than_wanted(golden, world, avatar, motion_of):
+    stage = Audio2Motion(
+        OfflineMotion(*world("off_default_237", {})), avatar(motion_of(golden("pipeline_stitch.npz")["src_vid"]))
+    )
+    stage.limit = 50
+    assert len([*stage(Speech(features(237))), *stage.finish()]) == stage.expected() == 50
+
+
+class Clock:
+    """A motion model whose motion is the number of the frame: what comes out shows at once if a frame is misplaced."""
+
+    def __call__(self, cond_frame, cond, start):
+        numbers = np.arange(start, start + cond.shape[1], dtype=np.float32)
+        return np.repeat(numbers[None, :, None], MOTION_DIM, axis=2)
+
+
+@given(
+    overlap=st.integers(40, 79),
+    first=st.integers(1, 40),
+    fed=st.integers(0, 400),
+    piece=st.integers(1, 50),
+    block=st.integers(1, 50),
+)
+def test_every_frame_of_a_live_stream_is_in_its_place(overlap, first, fed, piece, block):
+    options = MotionOptions(overlap_v2=overlap, first_chunk=min(first, 80 - overlap), smo_k_d=1)
+    character = Character(np.zeros(MOTION_DIM, np.float32), np.zeros((1, 2)), np.zeros((1, 6)), np.zeros(63))
+    silence = np.zeros((warmup_rows(options), 4), np.float32)
+    worker = OnlineMotion(Clock(), lambda audio, start: audio, character, options, silence, block=block)
+    out = []
+    for start in range(0, fed, piece):
+        out += worker.push(np.zeros((min(piece, fed - start), 4), np.float32))
+    out += worker.finish()
+    numbers = np.concatenate([motion.data[:, -1] for motion in out]) if out else np.zeros(0)
+    np.testing.assert_allclose(numbers, np.arange(fed), atol=1e-3)
+
+
+def test_a_small_first_chunk_comes_out_early(world):
+    def counts(first):
+        model, handler, character, options = world("on_ov70_240", {"overlap_v2": 70, "first_chunk": first})
+        silence = np.zeros((warmup_rows(options), 1024), np.float32)
+        worker = OnlineMotion(model, handler, character, options, silence, block=5)
+        return np.cumsum([sum(map(len, worker.push(features(60)[i : i + 1]))) for i in range(60)])
+
+    early, regular = counts(3), counts(0)
+    assert np.argmax(regular > 0) == 19 and np.argmax(early > 0) == 7  # after 20 and 3 + 5 features
+    assert np.diff(early).max() <= 10
+
+
+@pytest.mark.parametrize("first", [-1, 11, 80])
+def test_a_first_chunk_longer_than_a_step_is_refused(first):
+    with pytest.raises(InputError, match=rf"first_chunk is {first}; it must be 0 .* 10"):
+        warmup_rows(MotionOptions(overlap_v2=70, first_chunk=first))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.atomic_components.controls import blink_rows, build_controls
+from core.atomic_components.controls import blink_rows, build_controls, frame_controls, merged_controls
 from core.errors import InputError
 
 
@@ -63,3 +63,32 @@ def test_fades_match_the_reference(golden):
 def test_listed_controls_may_be_shorter_than_the_clip():
     controls = build_controls(5, fade_out=1, ctrl_info=[{"delta_yaw": 1}, None])
     assert controls == {0: {"delta_yaw": 1}, 1: {}, 3: {"fade_alpha": 1}, 4: {"fade_alpha": 0}}
+
+
+def test_controls_merge_by_frame_and_name():
+    below = {0: {"delta_yaw": 1, "vad_alpha": 0.5}, 4: {"delta_roll": 2}}
+    assert merged_controls(below, [{"delta_yaw": 7}, None, {"delta_pitch": 1}]) == {
+        0: {"delta_yaw": 7, "vad_alpha": 0.5},
+        1: {},
+        2: {"delta_pitch": 1},
+        4: {"delta_roll": 2},
+    }
+    assert below[0] == {"delta_yaw": 1, "vad_alpha": 0.5}
+    assert merged_controls(None, {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("ctrl_info", "words"),
+    [
+        ({3: {"delta_pich": 1}}, "frame 3: unknown control 'delta_pich'; did you mean 'delta_pitch'"),
+        ({3: {"delta_pitch": 91}}, r"delta_pitch is 91; it must be -90 \.\. 90"),
+        ({0: {"vad_alpha": float("nan")}}, r"vad_alpha is nan; it must be 0 \.\. 1"),
+        ({0: {"alpha_yaw": "much"}}, "alpha_yaw is 'much'"),
+        ({"0": {}}, "'0'"),
+        ({0: 5}, "0: 5"),
+        (7, "int"),
+    ],
+)
+def test_controls_that_do_not_exist_or_are_out_of_range(ctrl_info, words):
+    with pytest.raises(InputError, match=words):
+        frame_controls(ctrl_info)

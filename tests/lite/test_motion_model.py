@@ -35,7 +35,7 @@ def encoder() -> SpeechEncoder:
 
 @pytest.fixture(scope="module")
 def sentence(encoder) -> np.ndarray:
-    return rows(encoder.encode(read_audio(ROOT / "example" / "sentence.wav")))
+    return rows(encoder.extract(read_audio(ROOT / "example" / "sentence.wav")))
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_mouth_rests_closed_without_speech(model, encoder, start, kind):
         "hiss": 0.1 * rng.normal(size=48000),
         "hum": 0.2 * np.sin(np.arange(48000) * 2 * np.pi * 50 / 16000),
     }[kind].astype(np.float32)
-    motion = model.sampler(0, 50)(start, rows(encoder.encode(audio)), 0)
+    motion = model.sampler(0, 50)(start, rows(encoder.extract(audio)), 0)
     assert not lips(motion).any()
     assert angles(motion).std(axis=0).min() > 0.05
 
@@ -214,7 +214,7 @@ def test_opening_follows_a_real_speaker(model, encoder, start, clip):
         mesh = tracker.static(frame)[0][0].mesh if mesh is None else tracker.track(frame, mesh).mesh
         upright = space.unpose(mesh)
         real.append((upright[14, 1] - upright[13, 1]) / np.linalg.norm(upright[61] - upright[291]))
-    cond = rows(encoder.encode(read_audio(SHARED / f"{clip}.mp4")))
+    cond = rows(encoder.extract(read_audio(SHARED / f"{clip}.mp4")))
     made = opening(model.sampler(0, 50)(start, cond, 0))
     n = min(len(made), len(real))
     assert np.corrcoef(made[:n], real[:n])[0, 1] > 0.5

@@ -1,0 +1,156 @@
+"""One run: the stages over a pack's shared models that a source and options ask for (spec pipeline.md 10 to 14)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from core.atomic_components.audio2motion import Audio2Motion, OfflineMotion, OnlineMotion, warmup_rows
+from core.atomic_components.condition_handler import Character, ConditionHandler, ConditionParts
+from core.atomic_components.controls import Controls, merged_controls
+from core.atomic_components.motion_stitch import MotionStitch
+from core.atomic_components.putback import PutBack
+from core.atomic_components.speech import LiveSpeech, WholeSpeech
+from core.atomic_components.voice_gate import VoiceGate
+from core.avatar import Avatar
+from core.config import PackConfig, RunOptions
+from core.errors import InputError
+from core.interfaces import Models
+from core.motion import transform_keypoints
+from core.pipeline import Stage
+from core.rendering import render_stages
+from core.utils.mask import blend_mask
+
+
+def check_mode(options: RunOptions, models: Models) -> None:
+    """Refuse options that cannot work together. Raises InputError with the values that can."""
+    window, overlap = models.seq_frames, options.motion.overlap_v2
+    if not options.online_mode:
+        return
+    least = (window + 1) // 2
+    if not least <= overlap < window:
+        raise InputError(
+            f"overlap_v2 is {overlap}; online mode needs {least} .. {window - 1} with windows of {window} frames "
+            f"(the pack's offline setting does not fit; {window - 10} is usual)"
+        )
+    warmup_rows(options.motion, window)
+
+
+class RunPlan:
+    """Builds the stages of one run; they keep its state and share only the models.
+
+    Attributes:
+        motion: the audio-to-motion stage, which counts what goes in and comes out.
+    """
+
+    def __init__(self, config: PackConfig, models: Models, avatar: Avatar, options: RunOptions):
+        """Raises InputError for options that do not fit the pack, the avatar or each other."""
+        check_mode(options, models)
+        self.avatar, self.options = avatar, options
+        self._models = models
+        flags = config.audio2motion_cfg
+        parts = ConditionParts(**{part.name: flags[part.name] for part in fields(ConditionParts)})
+        own = options.ch_info is None
+        character = Character.of_avatar(avatar) if own else Character.from_ch_info(options.ch_info)
+        self._stitch = self._make_stitch(character)
+        conditions = ConditionHandler(character, options.condition, parts)
+        self._stream = models.audio.stream(options.chunksize, self._first_step()) if options.online_mode else None
+        self._worker = self._make_worker(conditions, character)
+        self.motion = Audio2Motion(self._worker, avatar)
+        self.set_length(options.N_d, options.fade_in, options.fade_out)
+        if options.online_mode:
+            self._warm_up()
+
+    def set_length(
+        self,
+        n: int,
+        fade_in: int = -1,
+        fade_out: int = -1,
+        ctrl_info: Mapping[int, Controls] | Iterable[Controls] | None = None,
+    ) -> None:
+        """Say how many frames there will be (-1: not known) and control them; before the first audio.
+
+        `ctrl_info` goes over that of the options, frame by frame and control by control.
+        """
+        controls = merged_controls(self.options.ctrl_info, ctrl_info)
+        self._stitch.setup_nd(n, fade_in, fade_out, controls)
+        self.motion.limit = n if n > 0 else None
+        if isinstance(self._worker, OnlineMotion):
+            self._worker.limit = self.motion.limit
+
+    def rest_until(self, index: int) -> None:
+        """See `MotionStitch.rest_until`."""
+        self._stitch.rest_until(index)
+
+    def new_gate(self) -> VoiceGate | None:
+        """A voice gate for this run, if one is wanted."""
+        return VoiceGate() if self.options.vad else None
+
+    def hearing(self) -> Stage:
+        """Samples -> Speech: a whole recording offline, pieces of any length online."""
+        if self._stream is None:
+            return Stage("wav2feat", WholeSpeech(self._models.audio, self.new_gate()))
+        live = LiveSpeech(self._stream, self.new_gate())
+        return Stage("wav2feat", live, live.finish)
+
+    def frames(self) -> list[Stage]:
+        """Speech -> frames with keypoints."""
+        return [Stage("audio2motion", self.motion, self.motion.finish), Stage("motion_stitch", self._stitch)]
+
+    def pictures(self) -> list[Stage]:
+        """Frames with keypoints -> finished pictures."""
+        return [
+            *render_stages(self._models, self.avatar),
+            Stage("putback", PutBack(self.avatar, blend_mask(self.options.blend))),
+        ]
+
+    def _warm_up(self) -> None:
+        """Render the source as it is, so that nothing which is made on first use delays the first frame."""
+        x_s = transform_keypoints(self.avatar.motion[0], exp_canonical=self._models.space.exp_canonical)
+        self._models.decode(self._models.warp(self.avatar.features[0], x_s, x_s))
+
+    def _first_step(self) -> int | None:
+        return self.options.motion.first_chunk or None
+
+    def _make_worker(self, conditions: ConditionHandler, character: Character) -> OfflineMotion | OnlineMotion:
+        models, options = self._models, self.options
+        sampler = models.motion.sampler(options.seed, options.motion.sampling_timesteps, options.motion.sampler)
+        common = (sampler, conditions, character, options.motion)
+        if not options.online_mode:
+            return OfflineMotion(*common, models.seq_frames)
+        silence = models.audio.silence(warmup_rows(options.motion, models.seq_frames))
+        return OnlineMotion(
+            *common, silence, self._stitch.set_reference, window=models.seq_frames, block=self._stream.step
+        )
+
+    def _make_stitch(self, character: Character) -> MotionStitch:
+        models, options = self._models, self.options
+        rng = random.Random(options.seed)
+        scale = character.scale if character.is_reference else None
+        intervals = models.blink_intervals and partial(_intervals, models.blink_intervals, options.seed)
+        return MotionStitch(self.avatar, options.stitch, models.space, rng, models.stitch, scale, intervals)
+
+
+def _intervals(draw: Any, seed: int, frames: int) -> list[int]:
+    """The blinks of a seed, the same however often they are asked for."""
+    return draw(random.Random(seed), frames)
+
+
+def as_samples(audio: Any) -> np.ndarray:
+    """Audio from a caller -> (m,) float32 at 16 kHz; 16-bit whole numbers become -1 .. 1. Raises InputError."""
+    samples = np.asarray(audio)
+    if samples.dtype == np.int16:
+        samples = samples / np.float32(32768)
+    if samples.dtype.kind not in "fi" or samples.ndim != 1:
+        raise InputError(
+            f"the audio is {samples.dtype} of shape {samples.shape}; give (samples,), 16 kHz mono, int16 or float"
+        )
+    samples = samples.astype(np.float32, copy=False)
+    if not np.isfinite(samples).all():
+        raise InputError("the audio holds NaN or infinite samples")
+    return samples
