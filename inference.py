@@ -66,6 +66,7 @@ def build_parser() -> Parser:
     models = parser.add_argument_group("models")
     models.add_argument("--data_root", help="folder of a model pack, or 'auto' [auto]")
     models.add_argument("--cfg_pkl", help="configuration of the pack, .pkl or .yaml [the one inside the pack]")
+    models.add_argument("--lmdm", help="motion network trained with MotionDiT/, in place of the pack's")
     speed = parser.add_argument_group("speed of official packs (the embedded one runs on the CPU in its own way)")
     speed.add_argument("--device", help="auto, cpu, cuda, cuda:1 [auto: a GPU if there is one]")
     speed.add_argument("--precision", choices=PRECISIONS, help="of the large PyTorch networks [auto: fp16 on a GPU]")
@@ -193,7 +194,8 @@ def generate(options: dict, show_progress: bool):
     audio = options.pop("audio_path", str(EXAMPLE / "speech.wav"))
     output = options.pop("output_path", "output/result.mp4")
     speed = {name: options.pop(name) for name in (field.name for field in fields(Speed)) if name in options}
-    sdk = StreamSDK(options.pop("cfg_pkl", None), options.pop("data_root", "auto"), **speed)
+    lmdm = options.pop("lmdm", None)
+    sdk = StreamSDK(options.pop("cfg_pkl", None), options.pop("data_root", "auto"), lmdm=lmdm, **speed)
     hidden = None if show_progress else True  # None: shown on a terminal only
     bar = tqdm(unit="frame", disable=hidden, leave=False, delay=0.2)
 

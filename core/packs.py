@@ -51,13 +51,17 @@ class Pack:
 
 
 def load_pack(
-    data_root: str | Path = "auto", cfg_pkl: str | Path | None = None, **overrides: Any
+    data_root: str | Path = "auto",
+    cfg_pkl: str | Path | None = None,
+    lmdm: str | Path | None = None,
+    **overrides: Any,
 ) -> tuple[PackConfig, Models]:
     """Load a pack.
 
     Args:
         data_root: the pack's folder, or "auto" for the best one that is present.
         cfg_pkl: configuration, .pkl or .yaml; None takes the one inside the folder.
+        lmdm: a trained motion network that takes the place of the pack's, see `core.trained_motion`.
         overrides: `section={key: value}` replaces entries of the configuration; the fields of `core.speed.Speed`
             (device, precision, ...) say how the networks of an official pack are run.
 
@@ -72,11 +76,19 @@ def load_pack(
 
         if speed != Speed():
             LOG.info("the embedded pack runs on the CPU in its own way; options of speed have no effect on it")
-        return pack.config, replace(build(pack.config, pack.files), identity=identity(pack))
-    from core.official import build
+        models = replace(build(pack.config, pack.files), identity=identity(pack))
+    else:
+        from core.official import build
 
-    models = build(pack.config, pack.files, speed)
-    return pack.config, replace(models, identity=identity(pack, speed.device, speed.precision))
+        models = replace(build(pack.config, pack.files, speed), identity=identity(pack, speed.device, speed.precision))
+    return pack.config, models if lmdm is None else _with_motion(models, lmdm, pack.config, speed.device)
+
+
+def _with_motion(models: Models, path: str | Path, config: PackConfig, device: str) -> Models:
+    from core.trained_motion import load_trained_motion
+
+    motion = load_trained_motion(path, config.audio2motion_cfg, device)
+    return replace(models, motion=motion, seq_frames=motion.frames)
 
 
 def best_pack(cfg_pkl: str | Path | None, overrides: Mapping[str, Mapping[str, Any]]) -> Pack:

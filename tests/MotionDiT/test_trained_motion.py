@@ -135,3 +135,28 @@ def test_condition_of_a_pack():
     official = {"audio_feat_dim": 1103, **dict.fromkeys(("use_emo", "use_sc", "use_eye_open", "use_eye_ball"), True)}
     assert pack_condition(official) == {"aud": 1024, "emo": 8, "eye_open": 2, "eye_ball": 6, "sc": 63}
     assert pack_condition({"audio_feat_dim": 393, "use_emo": True}) == {"aud": 385, "emo": 8}
+
+
+def run_inference(checkpoint, output):
+    command = [sys.executable, str(ROOT / "inference.py"), "--data_root", str(ROOT / "checkpoints" / "ditto_lite")]
+    command += ["--audio_path", str(ROOT / "example" / "sentence.wav"), "--max_size", "256", "--overlap_v2", "4"]
+    command += ["--lmdm", str(checkpoint), "--output_path", str(output), "--sampling_timesteps", "2", "--quiet"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_the_front_door_takes_a_checkpoint(tmp_path):
+    sizes = SIZES | {"cond": 393, "frames": 40}
+    config = MotionConfig(sizes, {"aud": 385, "emo": 8})
+    torch.manual_seed(1)
+    save_weights(tmp_path / "own.safetensors", Lmdm(LmdmSizes(**sizes)).eval(), config)
+    done = run_inference(tmp_path / "own.safetensors", tmp_path / "out.mp4")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.mp4").stat().st_size > 10_000
+
+
+def test_the_front_door_explains_a_checkpoint_of_another_pack(network, tmp_path):
+    save_weights(tmp_path / "other.safetensors", network, MotionConfig(SIZES, CONDITION))
+    done = run_inference(tmp_path / "other.safetensors", tmp_path / "out.mp4")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "16 (aud) + 8 (emo)" in done.stderr and "385 (aud) + 8 (emo)" in done.stderr
+    assert not (tmp_path / "out.mp4").exists()
