@@ -81,7 +81,7 @@ def load_pack(
         from core.official import build
 
         models = replace(build(pack.config, pack.files, speed), identity=identity(pack, speed.device, speed.precision))
-    return pack.config, models if lmdm is None else _with_motion(models, lmdm, pack.config, speed.device)
+    return pack.config, models if lmdm is None else _with_motion(models, lmdm, pack.config, speed.device or "auto")
 
 
 def _with_motion(models: Models, path: str | Path, config: PackConfig, device: str) -> Models:
