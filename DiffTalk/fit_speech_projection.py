@@ -1,0 +1,55 @@
+"""Fit the projection of the speech encoder's 384 numbers to the 29 that DiffTalk hears: principal components.
+
+    python DiffTalk/fit_speech_projection.py RECORDING ... --out DiffTalk/speech_projection.npz
+
+Each component is scaled to a standard deviation of 3, about that of the logits which the reference used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout, without installing the project
+
+import numpy as np  # noqa: E402
+
+from core.lite.speech_encoder import SpeechEncoder  # noqa: E402
+from core.media import read_audio  # noqa: E402
+from core.packs import EMBEDDED  # noqa: E402
+from DiffTalk.conditions import LOGITS  # noqa: E402
+from DiffTalk.speech import PROJECTION, encoder_rows  # noqa: E402
+
+SPREAD = 3.0
+SECONDS = 30  # used of each recording
+RATE = 16000
+
+
+def fit(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Rows (n, 384) -> mean (384,), matrix (384, 29) and the share of the variance that is left."""
+    mean = rows.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(rows - mean, rowvar=False))
+    best = np.argsort(values)[::-1][:LOGITS]
+    matrix = vectors[:, best] * (SPREAD / np.sqrt(values[best]))
+    return mean.astype(np.float32), matrix.astype(np.float32), float(values[best].sum() / values.sum())
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recordings", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=PROJECTION)
+    args = parser.parse_args()
+    encoder = SpeechEncoder(EMBEDDED / "speech_encoder.onnx")
+    rows = np.concatenate([encoder_rows(encoder, read_audio(path)[: SECONDS * RATE]) for path in args.recordings])
+    mean, matrix, share = fit(rows)
+    temporary = args.out.with_suffix(".tmp.npz")
+    np.savez(temporary, mean=mean, matrix=matrix)
+    os.replace(temporary, args.out)
+    print(f"{args.out}: {len(rows)} rows, {share:.0%} of the variance")
+
+
+if __name__ == "__main__":
+    main()
