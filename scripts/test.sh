@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the tests need (once) and runs them. Arguments go to pytest: bash scripts/test.sh -k pipeline
-# With --torch first, PyTorch is installed too and the tests of the official networks run; otherwise they are skipped.
+# With --all first, PyTorch and the other optional packages are installed too; otherwise their tests are skipped.
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$ROOT/scripts/setup_env.sh"
 extra=test
-if [ "${1:-}" = "--torch" ]; then
-    extra=test-torch
+if [ "${1:-}" = "--all" ]; then
+    extra=test-all
     shift
 fi
 setup_env "$extra"
