@@ -18,10 +18,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
-from core.errors import DittoError, StageError
+from core.control_flags import add_control_flags, resolve_controls
+from core.errors import DittoError, InputError, StageError
 from core.speed import PRECISIONS, Speed
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
+BATCH_FLAGS = ("jobs", "workers", "resume", "engine", "address")
 LOG = logging.getLogger("ditto")
 
 
@@ -78,7 +80,7 @@ def build_parser() -> Parser:
     motion.add_argument(
         "--emo",
         help="emotion: angry, disgust, fear, happy, neutral, sad, surprise, contempt, "
-        "an index 0-7, or several joined by commas [neutral]",
+        "an index 0-7, several joined by commas, or parts as happy:0.7,surprise:0.3 [neutral]",
     )
     motion.add_argument("--fade_in", type=int, help="frames over which the motion grows out of the pose [-1: none]")
     motion.add_argument("--fade_out", type=int, help="frames over which it returns to the source pose [-1: none]")
@@ -87,6 +89,7 @@ def build_parser() -> Parser:
     motion.add_argument("--overlap_v2", type=int, help="frames shared by neighbouring motion windows")
     motion.add_argument("--vad", action="store_true", help="rest the lips while nobody speaks (the embedded pack does)")
     motion.add_argument("--smo_k_d", type=int, help="smoothing of the generated head motion, frames")
+    add_control_flags(parser)
     live = parser.add_argument_group("live speech")
     live.add_argument(
         "--online",
@@ -122,6 +125,12 @@ def build_parser() -> Parser:
     source.add_argument("--crop_scale", type=float, help="size of the face crop over the size of the face [2.3]")
     source.add_argument("--crop_vx_ratio", type=float, help="shift of the crop to the right, in crop sizes [0]")
     source.add_argument("--crop_vy_ratio", type=float, help="shift of the crop downwards, in crop sizes [-0.125]")
+    many = parser.add_argument_group("many runs (docs/controls.md)")
+    many.add_argument("--jobs", metavar="FILE", help=".csv or .yaml with source, audio, output and options of each run")
+    many.add_argument("--workers", type=int, help="processes, spread over the GPUs that are there [one per GPU, or 1]")
+    many.add_argument("--resume", action="store_true", help="leave out the jobs that are done")
+    many.add_argument("--engine", choices=("processes", "ray"), help="ray: on several machines [processes]")
+    many.add_argument("--address", help="of the Ray cluster [one on this machine]")
     talk = parser.add_argument_group("messages").add_mutually_exclusive_group()
     talk.add_argument("--verbose", action="store_true", help="say what is being done, and time per stage")
     talk.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -137,6 +146,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if "jobs" in options:
+            return run_batch(options, quiet)
         result = generate(options, show_progress=not quiet)
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
@@ -189,13 +200,15 @@ def generate(options: dict, show_progress: bool):
 
     from core.sdk import StreamSDK
 
+    for name in BATCH_FLAGS[1:]:
+        if name in options:
+            raise InputError(f"--{name} is for many runs; it goes with --jobs FILE")
     cv2.setNumThreads(1)  # the stages already use the cores; more threads only fight with them
     source = options.pop("source_path", str(EXAMPLE / "portrait.png"))
     audio = options.pop("audio_path", str(EXAMPLE / "speech.wav"))
     output = options.pop("output_path", "output/result.mp4")
-    speed = {name: options.pop(name) for name in (field.name for field in fields(Speed)) if name in options}
-    lmdm = options.pop("lmdm", None)
-    sdk = StreamSDK(options.pop("cfg_pkl", None), options.pop("data_root", "auto"), lmdm=lmdm, **speed)
+    sdk = StreamSDK(**pack_arguments(options))
+    options = resolve_controls(options)
     hidden = None if show_progress else True  # None: shown on a terminal only
     bar = tqdm(unit="frame", disable=hidden, leave=False, delay=0.2)
 
@@ -205,6 +218,45 @@ def generate(options: dict, show_progress: bool):
 
     with bar:
         return sdk.run(source, audio, output, progress=progress, **options)
+
+
+def pack_arguments(options: dict) -> dict:
+    """Take the arguments of StreamSDK out of the options."""
+    names = ("cfg_pkl", "data_root", "lmdm", *(field.name for field in fields(Speed)))
+    return {name: options.pop(name) for name in names if name in options}
+
+
+def run_batch(options: dict, quiet: bool) -> int:
+    """Do all jobs of a file; returns 0, or 1 when some have failed. Raises DittoError when none can be done."""
+    from core.job_workers import run_in_processes, run_on_ray
+    from core.jobs import DoneLog, read_jobs
+
+    path, workers, resume, engine, address = (options.pop(name, None) for name in BATCH_FLAGS)
+    wrong = [name for name in ("source_path", "audio_path", "output_path", "pace") if name in options]
+    if wrong:
+        raise InputError(f"--{wrong[0]} is for a single run; with --jobs the file says it")
+    if address and engine != "ray":
+        raise InputError("--address goes with --engine ray")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is {workers}; give 1 or more")
+    load = pack_arguments(options)
+    jobs, log = read_jobs(path, options), DoneLog(path)
+    todo = log.pending(jobs) if resume else jobs
+    by_number, failed = {job.number: job for job in todo}, 0
+    on_ray = engine == "ray"
+    reports = run_on_ray(todo, workers or 0, load, address) if on_ray else run_in_processes(todo, workers or 0, load)
+    for count, report in enumerate(reports, 1):
+        if report.error:
+            failed += 1
+            print(f"error: job {report.number} ({report.output}): {report.error}", file=sys.stderr)
+            continue
+        log.add(by_number[report.number], report)
+        if not quiet:
+            print(f"{count}/{len(todo)} {report.output}: {report.frames} frames in {report.elapsed:.2f} s", flush=True)
+    if not quiet:
+        skipped = f", {len(jobs) - len(todo)} were done before" if len(todo) < len(jobs) else ""
+        print(f"{len(todo) - failed} of {len(todo)} jobs done, {failed} failed{skipped}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

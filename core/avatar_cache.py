@@ -12,6 +12,7 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from core.avatar_record import AvatarRecord
 from core.options import CropOptions
 
 LOG = logging.getLogger(__name__)
-FORMAT = 1  # to be raised whenever the analysis gives other numbers
+FORMAT = 2  # to be raised whenever the analysis gives other numbers
 MAX_BYTES = 1 << 30  # of all entries; the ones not used for longest go first
 _SUFFIX = ".avatar.npz"
 _STALE = 24 * 3600  # seconds after which nobody writes to a temporary file any more
@@ -37,13 +38,15 @@ def cache_folder() -> Path:
     return Path(base) / "ditto-talkinghead"
 
 
-def record_key(source: Path, pack: str, crop: CropOptions, **reading: Any) -> str:
-    """Name of a registration: the file's content, the pack, and how the source is read and cropped."""
+def record_key(sources: Sequence[Path], pack: str, crop: CropOptions, **reading: Any) -> str:
+    """Name of a registration: the content of the source's files, the pack, and how the source is read and cropped."""
     digest = hashlib.blake2b(digest_size=20)
     digest.update(json.dumps([FORMAT, pack, asdict(crop), reading], sort_keys=True).encode())
-    with open(source, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for source in sources:
+        digest.update(source.stat().st_size.to_bytes(8, "little"))
+        with open(source, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 

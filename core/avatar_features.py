@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,19 @@ class LazyFeatures(Sequence[Any]):
         number = int(self._same[index])
         with self._lock:
             if number not in self._kept:
-                crop = cut_again(self._frames[index], self._M_c2o[index], self._analyser.border)
-                self._kept[number] = self._analyser.feature(crop, self._mesh[index])
+                self._kept[number] = self._analyser.feature(self._crop(index), self._mesh[index], self._look)
                 if len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(number)
             return self._kept[number]
+
+    @cached_property
+    def _look(self) -> Any:
+        """What all frames share, None where they are one picture; found when the first feature is asked for."""
+        first = np.unique(self._same, return_index=True)[1]
+        if len(first) < 2:
+            return None
+        return self._analyser.video_look(self._mesh[first], lambda k: self._crop(int(first[k])))
+
+    def _crop(self, index: int) -> np.ndarray:
+        return cut_again(self._frames[index], self._M_c2o[index], self._analyser.border)

@@ -20,6 +20,7 @@ class AvatarRecord:
         motion: (m, 328) float32 motion vector and canonical keypoints.
         M_c2o: (m, 3, 3) float32. eye_open: (m, 2) float32. eye_ball: (m, 6) float32.
         mesh: (m, 478, 3) float32 landmarks in crop pixels.
+        sharpness: (m,) float32, see `core.utils.picture.sharpness`.
         complete: () bool, whether the source holds no more frames.
     """
 
@@ -31,13 +32,15 @@ class AvatarRecord:
     eye_open: np.ndarray
     eye_ball: np.ndarray
     mesh: np.ndarray
+    sharpness: np.ndarray
     complete: np.ndarray
 
     def __post_init__(self) -> None:
         m = len(self.pts)
         shapes = {
             "found": (m,), "motion": (m, MOTION_DIM + 63), "M_c2o": (m, 3, 3),
-            "eye_open": (m, 2), "eye_ball": (m, 6), "mesh": (m, 478, 3), "complete": (),
+            "eye_open": (m, 2), "eye_ball": (m, 6), "mesh": (m, 478, 3), "sharpness": (m,),
+            "complete": (),
         }  # fmt: skip
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:

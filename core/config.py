@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from core.errors import DittoError, InputError, PackError
-from core.options import BlendOptions, ConditionOptions, CropOptions, MotionOptions, StitchOptions
+from core.options import (
+    CONTROL_RANGES,
+    BlendOptions,
+    ConditionOptions,
+    ControlOptions,
+    CropOptions,
+    MotionOptions,
+    StitchOptions,
+)
+from core.presets import PRESETS, preset_options
 from core.safe_pickle import load_plain_pickle
 from core.yaml_config import read_yaml
 
@@ -29,8 +38,18 @@ RANGES = {  # option: least and greatest value
     "smo_k_d": (0, 250),
     "smo_k_s": (0, 250),
     "blend_alpha": (0.0, 1.0),
+    "fps": (1.0, 120.0),
+    "reference_frame": (-1, 10**9),
+    "motion_frames": (0, 10**9),
+    **CONTROL_RANGES,
 }
-CHOICES = {"sampler": ("ddim", "dpm")}  # option: its values
+CHOICES = {  # option: its values
+    "sampler": ("ddim", "dpm"),
+    "preset": PRESETS,
+    "loop": ("mirror", "loop", "hold", "once"),
+    "region": ("crop", "face", "lower", "mouth"),
+    "color_match": ("auto", "on", "off"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +61,11 @@ class SourceOptions:
     smo_k_s: int = 13  # frames averaged in the motion of a source video
     resample: bool = True  # take a source video's frames by their time; off: one per output frame, whatever its rate
     cache: bool = True  # keep what was found in a source on disk, for the next run with it
+    loop: str = "mirror"  # after a source video's end: mirror, loop, hold; once: the result is as long as the source
+    reference_frame: int = -1  # frame of a source video that motion starts from; -1: its most neutral one
+    motion_frames: int = 0  # take the lips at rest from the first frames of a source video; 0: from every frame itself
+    motion_legacy: bool = False  # motion_frames as in the fork, which keeps every frame's lips and smooths nothing
+    alpha: bool = False  # keep the transparency of the source
 
 
 @dataclass(frozen=True)
@@ -50,6 +74,8 @@ class WriterOptions:
 
     crf: int = 18  # quality of x264, 0 (lossless) .. 51
     tag: bool = True  # say in the file's metadata that the video is synthetic
+    fps: float = 25.0  # frames per second of the result; the motion is resampled
+    encoder: str = "auto"  # H.264 by hardware where it works, else libx264; or the name of an encoder
 
 
 @dataclass(frozen=True)
@@ -61,6 +87,7 @@ class RunOptions:
     condition: ConditionOptions = field(default_factory=ConditionOptions)
     motion: MotionOptions = field(default_factory=MotionOptions)
     stitch: StitchOptions = field(default_factory=StitchOptions)
+    control: ControlOptions = field(default_factory=ControlOptions)
     blend: BlendOptions = field(default_factory=BlendOptions)
     writer: WriterOptions = field(default_factory=WriterOptions)
     seed: int = 0  # decides head motion, blinks and sampling noise
@@ -72,6 +99,7 @@ class RunOptions:
     fade_out: int = -1  # frames over which it returns there; -1 none
     # output frame -> controls, or a list of the controls of frame 0, 1, ..
     ctrl_info: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
+    preset: str = ""  # see core.presets; what is given by name goes before it
     ch_info: Mapping[str, Any] | None = None  # reference character in place of the source's own state (spec 8.4)
 
 
@@ -146,7 +174,10 @@ def make_options(config: PackConfig | None = None, **given: Any) -> RunOptions:
     online = _checked(config.online_kwargs, PackError)
     if given.get("online_mode", values.get("online_mode", RunOptions.online_mode)):
         values.update(online)
+    values.update(preset_options(given.get("preset", ""), {**values, **given}))
     values.update(given)
+    if values.get("blink_rate") is not None and "delta_eye_open_n" in given:
+        raise InputError("blink_rate and delta_eye_open_n both say when to blink; give one of them")
     groups = {}
     for group in fields(RunOptions):
         if is_dataclass(group.default_factory):
@@ -173,11 +204,12 @@ def _checked(values: Mapping[str, Any], blame: type[DittoError]) -> dict[str, An
         raise blame("; ".join(unknown))
     converted = {name: _convert(name, value, known[name], blame) for name, value in values.items()}
     for name, (low, high) in RANGES.items():
-        if name in converted and not low <= converted[name] <= high:
+        if converted.get(name) is not None and not low <= converted[name] <= high:
             raise blame(f"option '{name}' is {converted[name]}; it must be {low} .. {high}")
     for name, allowed in CHOICES.items():
         if name in converted and converted[name] not in allowed:
-            raise blame(f"option '{name}' is {converted[name]!r}; it must be {' or '.join(allowed)}")
+            choice = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
+            raise blame(f"option '{name}' is {converted[name]!r}; it must be {choice}")
     return converted
 
 
@@ -189,6 +221,7 @@ def _convert(name: str, value: Any, declared: str, blame: type[DittoError]) -> A
         return None
     if value is None and declared.startswith("Mapping"):
         return {}
+    declared = declared.removesuffix(" | None") if declared in ("float | None", "bool | None") else declared
     if declared in ("int", "float", "str", "bool"):
         wanted = {"int": int, "float": (int, float), "str": str, "bool": bool}[declared]
         if not isinstance(value, wanted) or (isinstance(value, bool) and declared != "bool"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -106,12 +108,18 @@ class MotionSpace:
     eye: tuple[int, ...] = (11, 13, 15, 16, 18)  # keypoints of lids and gaze
     exp_canonical: bool = False  # expression is added before the rotation, not after it
     gaze: bool = True  # the gaze correction of spec 13.8 applies to keypoints 11 and 15
+    lid_pairs: tuple[tuple[int, int], ...] = ()  # where not: lids of each eye; their x and z say where it looks
+    added: tuple[int, ...] = ()  # keypoints of brows and lids that take the generated expression on top of the source's
     closed: bool = False  # expression 0 closes the lips, which is how they rest; otherwise they rest as in the source
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> MotionSpace:
         """From the `motion_space` section of a pack; what it leaves out is as in the official models."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in section.items()})
+        return cls(**{key: _tuples(value) for key, value in section.items()})
+
+    def added_mask(self) -> np.ndarray:
+        """(63,) float32, 1 on the keypoints of `added`."""
+        return keypoint_mask(self.added)
 
     def lip_mask(self) -> np.ndarray:
         """(63,) float32, 1 on the lip keypoints."""
@@ -120,6 +128,11 @@ class MotionSpace:
     def eye_mask(self) -> np.ndarray:
         """(63,) float32, 1 on the eye keypoints."""
         return keypoint_mask(self.eye)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists of a YAML file, also nested ones, as tuples."""
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
 
 
 def keypoint_mask(keypoints: tuple[int, ...]) -> np.ndarray:
@@ -138,6 +151,29 @@ def mirror_index(i: int, n: int) -> int:
     """Index into n frames played forwards and backwards in turn: 0 1 .. n-1 n-1 .. 1 0 0 1 .."""
     turn, index = divmod(i, n)
     return index if turn % 2 == 0 else n - 1 - index
+
+
+def loop_index(i: int, n: int, mode: str) -> int:
+    """Index into n frames at output frame i >= 0.
+
+    "mirror" plays back and forth, "loop" begins anew, "hold" and "once" stay at the last frame.
+    """
+    if mode == "mirror":
+        return mirror_index(i, n)
+    return i % n if mode == "loop" else min(i, n - 1)
+
+
+def frame_rate(fps: float) -> Fraction:
+    """The exact rate that is meant: 29.97 is 30000 / 1001, as are the other rates of NTSC."""
+    whole = round(fps * 1.001)
+    if fps != round(fps) and abs(whole / 1.001 - fps) < 0.005:
+        return Fraction(whole * 1000, 1001)
+    return Fraction(fps).limit_denominator(1000)
+
+
+def frames_at(n: int, rate: Fraction) -> int:
+    """Frames at `rate` per second that last as long as n frames of speech, the last one begun."""
+    return math.ceil(n * rate / FPS)
 
 
 def bins_to_degrees(logits: np.ndarray) -> np.ndarray:

@@ -87,14 +87,14 @@ class ControlOptions:
     delta_exp: float | None = None  # number added to all of the expression
 
 
-_TURN, _GAIN, _SHARE, _SIGNED = (-90.0, 90.0), (-10.0, 10.0), (0.0, 1.0), (-1.0, 1.0)
+_TURN, _GAIN, _SIGNED = (-90.0, 90.0), (-10.0, 10.0), (-1.0, 1.0)
 CONTROL_RANGES = {  # control of one number -> least and greatest value
     **{f"delta_{angle}": _TURN for angle in ("pitch", "yaw", "roll")},
     **{f"alpha_{angle}": _GAIN for angle in ("pitch", "yaw", "roll")},
     **{f"amp_{angle}": (0.0, 3.0) for angle in ("pitch", "yaw", "roll")},
     **{"amp_exp": (0.0, 2.0), "smile": _SIGNED, "emo_strength": (0.0, 2.0), "eye_open": _SIGNED},
     **{"blink_rate": (0.0, 60.0), "gaze_x": (-30.0, 30.0), "gaze_y": (-30.0, 30.0)},
-    **{"vad_alpha": _SHARE, "fade_alpha": _SHARE},
+    "vad_alpha": (0.0, 1.0),
 }
 
 
@@ -107,3 +107,5 @@ class BlendOptions:
     blend_legacy: bool = False  # the mask formulas of the fork, which leave a visible border
     mask_ratio_w: float = 0.9  # part of the crop's width that is not feathered
     mask_ratio_h: float = 0.9  # part of the crop's height that is not feathered
+    region: str = "crop"  # what is replaced: crop, or face, lower (below the eyes), mouth, which follow the face
+    color_match: str = "auto"  # colours of the face brought to the frame's: on, off, auto (where regions need it)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from core.atomic_components.audio2motion import Audio2Motion, OfflineMotion, OnlineMotion, warmup_rows
 from core.atomic_components.condition_handler import Character, ConditionHandler, ConditionParts
-from core.atomic_components.controls import Controls, merged_controls
+from core.atomic_components.controls import Controls, merged_controls, overall_controls
 from core.atomic_components.motion_stitch import MotionStitch
 from core.atomic_components.putback import PutBack
 from core.atomic_components.speech import LiveSpeech, WholeSpeech
@@ -24,7 +24,8 @@ from core.interfaces import Models
 from core.motion import transform_keypoints
 from core.pipeline import Stage
 from core.rendering import render_stages
-from core.utils.mask import blend_mask
+from core.utils.color_match import SeamColours
+from core.utils.mask import blend_mask, region_masks
 
 
 def check_mode(options: RunOptions, models: Models) -> None:
@@ -53,14 +54,15 @@ class RunPlan:
         check_mode(options, models)
         self.avatar, self.options = avatar, options
         self._models = models
+        self._overall = overall_controls(options.stitch.overall_ctrl_info, options.control)
         flags = config.audio2motion_cfg
         parts = ConditionParts(**{part.name: flags[part.name] for part in fields(ConditionParts)})
         own = options.ch_info is None
         character = Character.of_avatar(avatar) if own else Character.from_ch_info(options.ch_info)
         self._stitch = self._make_stitch(character)
-        conditions = ConditionHandler(character, options.condition, parts)
+        self._conditions = ConditionHandler(character, options.condition, parts, self._overall)
         self._stream = models.audio.stream(options.chunksize, self._first_step()) if options.online_mode else None
-        self._worker = self._make_worker(conditions, character)
+        self._worker = self._make_worker(character)
         self.motion = Audio2Motion(self._worker, avatar)
         self.set_length(options.N_d, options.fade_in, options.fade_out)
         if options.online_mode:
@@ -79,6 +81,7 @@ class RunPlan:
         """
         controls = merged_controls(self.options.ctrl_info, ctrl_info)
         self._stitch.setup_nd(n, fade_in, fade_out, controls)
+        self._conditions.set_controls(controls)
         self.motion.limit = n if n > 0 else None
         if isinstance(self._worker, OnlineMotion):
             self._worker.limit = self.motion.limit
@@ -106,8 +109,16 @@ class RunPlan:
         """Frames with keypoints -> finished pictures."""
         return [
             *render_stages(self._models, self.avatar),
-            Stage("putback", PutBack(self.avatar, blend_mask(self.options.blend))),
+            Stage("putback", self._put_back()),
         ]
+
+    def _put_back(self) -> PutBack:
+        blend = self.options.blend
+        whole_crop = blend.region == "crop"
+        mask = blend_mask(blend) if whole_crop else region_masks(blend, self.avatar.mesh)
+        # In the whole crop the seam lies in hair and background, which the reference leaves as they come.
+        wanted = blend.color_match == "on" or (blend.color_match == "auto" and not whole_crop)
+        return PutBack(self.avatar, mask, SeamColours(always=blend.color_match == "on") if wanted else None)
 
     def _warm_up(self) -> None:
         """Render the source as it is, so that nothing which is made on first use delays the first frame."""
@@ -117,10 +128,10 @@ class RunPlan:
     def _first_step(self) -> int | None:
         return self.options.motion.first_chunk or None
 
-    def _make_worker(self, conditions: ConditionHandler, character: Character) -> OfflineMotion | OnlineMotion:
+    def _make_worker(self, character: Character) -> OfflineMotion | OnlineMotion:
         models, options = self._models, self.options
         sampler = models.motion.sampler(options.seed, options.motion.sampling_timesteps, options.motion.sampler)
-        common = (sampler, conditions, character, options.motion)
+        common = (sampler, self._conditions, character, options.motion)
         if not options.online_mode:
             return OfflineMotion(*common, models.seq_frames)
         silence = models.audio.silence(warmup_rows(options.motion, models.seq_frames))
@@ -133,7 +144,8 @@ class RunPlan:
         rng = random.Random(options.seed)
         scale = character.scale if character.is_reference else None
         intervals = models.blink_intervals and partial(_intervals, models.blink_intervals, options.seed)
-        return MotionStitch(self.avatar, options.stitch, models.space, rng, models.stitch, scale, intervals)
+        stitch = replace(options.stitch, overall_ctrl_info=self._overall)
+        return MotionStitch(self.avatar, stitch, models.space, rng, models.stitch, scale, intervals)
 
 
 def _intervals(draw: Any, seed: int, frames: int) -> list[int]:

@@ -22,7 +22,7 @@ from core.job import Job, Progress, RunResult, run_job
 from core.live import LiveSession, VideoFrame
 from core.media import check_output, read_audio
 from core.more_kwargs import options_from
-from core.motion import FPS, num_frames
+from core.motion import FPS, frame_rate, frames_at, num_frames
 from core.packs import load_pack
 from core.pipeline import Pipeline, Stage
 from core.run_plan import RunPlan, as_samples, check_mode
@@ -151,7 +151,9 @@ class StreamSDK:
         """
         options = options or make_options(self.config)
         registrar = AvatarRegistrar(self.models.analyser, self.models.blink_array, self.models.identity)
-        return registrar(source, options.crop, options.source, options.N_d)
+        rate = frame_rate(options.writer.fps)
+        frames = -1 if options.source.loop == "once" else frames_at(options.N_d, rate)
+        return registrar(source, options.crop, options.source, frames, rate)
 
     def setup(self, source_path: str | Path, output_path: str | Path, **kwargs: Any) -> None:
         """Register a source and get ready for audio; the video goes to `tmp_output_path`.

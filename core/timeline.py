@@ -73,8 +73,8 @@ class Timeline(Mapping[int, dict[str, Any]]):
         return self._length
 
 
-def read_timeline(path: str | Path, known: Collection[str]) -> Timeline:
-    """Read a timeline file; `known` are the controls that exist.
+def read_timeline(path: str | Path, known: Collection[str], labels: Collection[str] = ("emo",)) -> Timeline:
+    """Read a timeline file; `known` are the controls that exist, `labels` those whose numbers are names, not amounts.
 
     Raises InputError with the file's name for another format, unknown controls, or values that are no numbers where
     others are. Keys that are out of order are sorted, with a warning.
@@ -98,7 +98,8 @@ def read_timeline(path: str | Path, known: Collection[str]) -> Timeline:
     if any(a[0] > b[0] for a, b in zip(timed, timed[1:])):
         LOG.warning("%s: the keys are not in order of time; they have been sorted", path)
         timed.sort(key=lambda pair: pair[0])
-    return Timeline(_curves(path, timed, known, mode == "step"))
+    stepped = known if mode == "step" else labels
+    return Timeline(_curves(path, timed, known, stepped))
 
 
 def _parse(path: Path) -> Any:
@@ -120,10 +121,12 @@ def _row(row: Mapping[str | None, str | None]) -> dict[str, Any]:
 
 
 def _number(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell
 
 
 def _frame(path: Path, number: int, key: Mapping[str, Any]) -> float:
@@ -136,7 +139,9 @@ def _frame(path: Path, number: int, key: Mapping[str, Any]) -> float:
     return value * FPS if given[0] == "time" else float(value)
 
 
-def _curves(path: Path, timed: list[tuple[float, dict]], known: Collection[str], stepped: bool) -> dict[str, Curve]:
+def _curves(
+    path: Path, timed: list[tuple[float, dict]], known: Collection[str], stepped: Collection[str]
+) -> dict[str, Curve]:
     points: dict[str, dict[float, Any]] = {}
     for frame, key in timed:
         for name, value in key.items():
@@ -150,13 +155,13 @@ def _curves(path: Path, timed: list[tuple[float, dict]], known: Collection[str],
     return {name: _curve(path, name, at, stepped) for name, at in points.items()}
 
 
-def _curve(path: Path, name: str, points: Mapping[float, Any], stepped: bool) -> Curve:
+def _curve(path: Path, name: str, points: Mapping[float, Any], stepped: Collection[str]) -> Curve:
     values = tuple(points.values())
     numbers = [_is_number(value) for value in values]
-    if any(numbers) and not all(numbers):
+    if any(numbers) and not all(numbers) and name not in stepped:
         wrong = values[numbers.index(False)]
         raise InputError(f"{path}: control '{name}' is {wrong!r} in one place and a finite number in another")
-    return Curve(tuple(points), values, stepped or not all(numbers))
+    return Curve(tuple(points), values, name in stepped or not all(numbers))
 
 
 def _is_number(value: Any) -> bool:

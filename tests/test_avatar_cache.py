@@ -71,13 +71,13 @@ def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path):
 def test_the_name_depends_on_all_that_counts_and_not_on_the_path(tmp_path):
     for name, text in (("a", "one"), ("b", "one"), ("c", "two")):
         (tmp_path / name).write_text(text)
-    base = record_key(tmp_path / "a", "pack", CROP, max_size=9)
-    assert base == record_key(tmp_path / "b", "pack", CROP, max_size=9)
+    base = record_key([tmp_path / "a"], "pack", CROP, max_size=9)
+    assert base == record_key([tmp_path / "b"], "pack", CROP, max_size=9)
     others = [
-        record_key(tmp_path / "c", "pack", CROP, max_size=9),
-        record_key(tmp_path / "a", "other", CROP, max_size=9),
-        record_key(tmp_path / "a", "pack", CropOptions(crop_scale=2.0), max_size=9),
-        record_key(tmp_path / "a", "pack", CROP, max_size=8),
+        record_key([tmp_path / "c"], "pack", CROP, max_size=9),
+        record_key([tmp_path / "a"], "other", CROP, max_size=9),
+        record_key([tmp_path / "a"], "pack", CropOptions(crop_scale=2.0), max_size=9),
+        record_key([tmp_path / "a"], "pack", CROP, max_size=8),
     ]
     assert len({base, *others}) == 5
 

@@ -18,6 +18,7 @@ def record(found, times=None, complete=True):
         eye_open=np.repeat(level[:, None], 2, 1),
         eye_ball=np.repeat(level[:, None], 6, 1),
         mesh=level[:, None, None] + np.zeros((1, 478, 3), np.float32),
+        sharpness=level,
         complete=np.array(complete),
     )
 

@@ -346,6 +346,6 @@ class Audio2Motion:
             for i in range(len(motion)):
                 if self.limit is not None and self.made >= self.limit:
                     return
-                source = self._avatar.source_index(self.made)
+                source = self._avatar.source_at(self.made)
                 yield Frame(self.made, source, motion[i], heard=self._heard, voice=self._voice.popleft())
                 self.made += 1

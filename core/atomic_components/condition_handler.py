@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from core.atomic_components.controls import Controls, mentions
+from core.atomic_components.emotion import CONTROLS, EMOTIONS, EmotionTrack, parse_emotion
 from core.avatar import Avatar
 from core.errors import InputError
 from core.motion import MOTION_DIM, SCALE, SLICES, mirror_index
 from core.options import ConditionOptions
-
-EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise", "contempt")
-_EMOTION_WEIGHT = 8.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Character:
         start: (265,) float32 motion that the first window continues from.
         eye_open: (k, 2) float32. eye_ball: (k, 6) float32. sc: (63,) float32.
         is_reference: a reference character, whose scale sets the motion ratio in stitching.
+        neutral: the row of the eyes that `eye_f0_mode` takes.
+        shown: output frame -> row of the eyes; None: the rows are played back and forth.
     """
 
     start: np.ndarray
@@ -42,6 +43,8 @@ class Character:
     eye_ball: np.ndarray
     sc: np.ndarray
     is_reference: bool = False
+    neutral: int = 0
+    shown: Callable[[int], int] | None = None
 
     @property
     def scale(self) -> float:
@@ -51,7 +54,9 @@ class Character:
     @classmethod
     def of_avatar(cls, avatar: Avatar) -> Character:
         """The user's own face."""
-        return cls(avatar.motion.data[0].copy(), avatar.eye_open, avatar.eye_ball, avatar.sc)
+        start = avatar.motion.data[avatar.reference] if avatar.start is None else avatar.start
+        eyes = avatar.eye_open, avatar.eye_ball
+        return cls(start.copy(), *eyes, avatar.sc, neutral=avatar.reference, shown=avatar.source_at)
 
     @classmethod
     def from_ch_info(cls, info: Mapping[str, Any]) -> Character:
@@ -73,61 +78,26 @@ class Character:
         return cls(start, eye_open, eye_ball, sc, is_reference=True)
 
 
-def parse_emotion(emo: Any) -> np.ndarray:
-    """Any accepted form of `emo` -> (m, 8) float32 rows (spec 8.2).
-
-    One label (0..7, or a name such as "happy"), several mixed in one row ("happy,surprise" or a list), a list of lists
-    (one row each), or a float array (m, 8) that is used as it is. Raises InputError for anything else.
-    """
-    if isinstance(emo, str):
-        emo = emo.split(",")
-    if isinstance(emo, np.ndarray):
-        if emo.ndim == 2 and emo.shape[1] == len(EMOTIONS) and emo.dtype.kind == "f" and len(emo):
-            return emo.astype(np.float32)
-        emo = emo.tolist()
-    if not isinstance(emo, (list, tuple)):
-        emo = [emo]
-    nested = [isinstance(e, (list, tuple)) for e in emo]
-    rows = list(emo) if emo and all(nested) else [emo]
-    return np.stack([_mixed_row(row) for row in rows])
-
-
-def _mixed_row(labels: list | tuple) -> np.ndarray:
-    """(8,) float32: softmax of 8 on each label and 0 elsewhere."""
-    logits = np.zeros(len(EMOTIONS))
-    if not labels:
-        raise InputError(f"emo is empty; give {_accepted()}")
-    logits[[_label(value) for value in labels]] = _EMOTION_WEIGHT
-    weights = np.exp(logits)
-    return (weights / weights.sum()).astype(np.float32)
-
-
-def _label(value: Any) -> int:
-    if isinstance(value, str):
-        name = value.strip().lower()
-        if name in EMOTIONS:
-            return EMOTIONS.index(name)
-        if name.isdecimal():
-            value = int(name)
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= value < len(EMOTIONS):
-        return int(value)
-    raise InputError(f"emo value {value!r} is not an emotion; give {_accepted()}")
-
-
-def _accepted() -> str:
-    return "0..7 or " + ", ".join(f"{name} ({i})" for i, name in enumerate(EMOTIONS))
-
-
 class ConditionHandler:
     """Builds condition rows for any range of output frames."""
 
-    def __init__(self, character: Character, options: ConditionOptions, parts: ConditionParts):
+    def __init__(
+        self,
+        character: Character,
+        options: ConditionOptions,
+        parts: ConditionParts,
+        overall: Controls | None = None,
+    ):
+        """`overall` holds controls of every frame. Raises InputError for what is no emotion."""
         self._parts = parts
-        self._emotion = parse_emotion(options.emo)
-        eyes = slice(0, 1) if options.eye_f0_mode else slice(None)
-        self._eye_open = character.eye_open[eyes]
-        self._eye_ball = character.eye_ball[eyes]
+        self._emotion = EmotionTrack(options.emo, overall)
+        self._eye_open, self._eye_ball = character.eye_open, character.eye_ball
+        self._shown = (lambda _: character.neutral) if options.eye_f0_mode else character.shown
         self._sc = character.sc
+
+    def set_controls(self, controls: Mapping[int, Controls]) -> None:
+        """Controls of single frames, of which emotion, its strength and the smile matter here."""
+        self._emotion.set_controls(controls if mentions(controls, CONTROLS) else None)
 
     def __call__(self, audio: np.ndarray, start: int, emo: Any = None) -> np.ndarray:
         """Condition rows of frames start .. start + n - 1.
@@ -142,19 +112,19 @@ class ConditionHandler:
         """
         n = len(audio)
         frames = [max(i, 0) for i in range(start, start + n)]
-        columns = [audio]
+        columns, shown = [audio], self._shown
         if self._parts.use_emo:
             columns.append(self._emotion_rows(frames, emo))
         for used, rows in ((self._parts.use_eye_open, self._eye_open), (self._parts.use_eye_ball, self._eye_ball)):
             if used:
-                columns.append(rows[[mirror_index(i, len(rows)) for i in frames]])
+                columns.append(rows[[mirror_index(i, len(rows)) if shown is None else shown(i) for i in frames]])
         if self._parts.use_sc:
             columns.append(np.broadcast_to(self._sc, (n, len(self._sc))))
         return np.concatenate(columns, axis=1, dtype=np.float32)
 
     def _emotion_rows(self, frames: list[int], emo: Any) -> np.ndarray:
         if emo is None:
-            return self._emotion[[i % len(self._emotion) for i in frames]]
+            return self._emotion(frames)
         rows = parse_emotion(emo)
         if len(rows) == 1:
             return np.broadcast_to(rows, (len(frames), len(EMOTIONS)))

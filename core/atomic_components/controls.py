@@ -19,7 +19,7 @@ from core.timeline import Timeline
 Controls = Mapping[str, Any]
 BLINK_GAP = (60, 100)  # frames, both included
 # control -> least and greatest value; None: other than one number
-CONTROLS = {**CONTROL_RANGES, "delta_exp": None, "fade_out_keys": None, "emo": None}
+CONTROLS = {**CONTROL_RANGES, "fade_alpha": (0.0, 1.0), "delta_exp": None, "fade_out_keys": None, "emo": None}
 
 
 class ControlTrack(Mapping[int, dict[str, Any]]):

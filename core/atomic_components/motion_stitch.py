@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from core.atomic_components.controls import Controls, blink_rows, build_controls, check_controls
-from core.atomic_components.pose import ANGLES, Mix, Pose, expression_masks, follow_gaze
+from core.atomic_components.controls import Controls, blink_rows, build_controls, check_controls, mentions
+from core.atomic_components.eyes import BlinkClock, Lids, turn_eyes
+from core.atomic_components.pose import ANGLES, Mix, Pose, expression_masks
 from core.avatar import Avatar, Frame
 from core.errors import InputError
 from core.motion import (
@@ -33,9 +34,10 @@ StitchNetwork = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x_s, x_d (1, 2
 
 @dataclass(frozen=True)
 class _Source:
-    """What is needed of a source frame: its pose, angles (3,), canonical keypoints (1, 63) and x_s (1, 21, 3)."""
+    """What is needed of a source frame: pose, that with resting lips, angles (3,), kp (1, 63), x_s (1, 21, 3)."""
 
     pose: Pose
+    rest: Pose
     angles: np.ndarray
     kp: np.ndarray
     x_s: np.ndarray
@@ -76,16 +78,22 @@ class MotionStitch:
             raise InputError(f"fade_type is '{options.fade_type}'; use '', 'd0' (first frame) or 's' (source)")
         if options.vad_parts not in ("lip", "all"):
             raise InputError(f"vad_parts is '{options.vad_parts}'; use 'lip' or 'all'")
-        check_controls(dict(options.overall_ctrl_info), "overall_ctrl_info")
-        self._vad_mask = space.lip_mask() if options.vad_parts == "lip" else np.ones(KP_DIM, np.float32)
+        self._overall = check_controls(dict(options.overall_ctrl_info), "overall_ctrl_info")
+        self._follow = space.gaze and self._drive_eye if options.gaze_follow is None else options.gaze_follow
+        self._lids = None if self._blink is None else Lids(self._blink)
+        self._eye_mask, self._lip_mask, self._added = space.eye_mask(), space.lip_mask(), space.added_mask()
+        self._vad_mask = self._lip_mask if options.vad_parts == "lip" else np.ones(KP_DIM, np.float32)
         self._source = self._describe(0)
         self._source_index = 0
         self._reference: np.ndarray | None = None
         self._fade_target: Pose | None = None
         self._rest_end, self._awake = 0, 1.0
-        self._controls: dict[int, dict[str, Any]] = {}
+        self._controls: Mapping[int, dict[str, Any]] = {}
         self._blinks: list[int] = []
+        self._clock: BlinkClock | None = None
+        self._n = -1
         self._set_length(_UNKNOWN_LENGTH)
+        self._check_eyes()
 
     def setup_nd(
         self,
@@ -95,7 +103,8 @@ class MotionStitch:
         ctrl_info: Mapping[int, Controls] | Sequence[Controls] | None = None,
     ) -> None:
         """Say how many frames there will be, and how they are controlled. See `controls.build_controls`."""
-        self._controls = build_controls(n, fade_in, fade_out, ctrl_info)
+        self._controls, self._n = build_controls(n, fade_in, fade_out, ctrl_info), n
+        self._check_eyes()
         if n > 0 and n != len(self._blinks):
             self._set_length(n)
 
@@ -111,22 +120,33 @@ class MotionStitch:
     def __call__(self, frame: Frame) -> Frame:
         """Replace `motion` by `x_s` and `x_d`."""
         source = self._source_of(frame.source)
-        controls = {**self._options.overall_ctrl_info, **self._controls.get(frame.index, {})}
+        controls = {**self._overall, **self._controls.get(frame.index, {})}
         driving = Pose.of(frame.motion)
         if self._options.relative_d and self._reference is None:
             self._reference = driving.vector
-        pose = self._mix.apply(driving, source.pose, self._reference)
-        self._set_expression(pose, source.pose, frame.index)
+        pose = self._mix.apply(driving, source.rest, self._reference)
+        row = self._blink_row(frame.index, controls)
+        self._set_expression(pose, source.pose, row)
         controls["vad_alpha"] = min(controls.get("vad_alpha", frame.voice), self._wakefulness(frame.index))
-        self._apply_controls(pose, source.pose, controls)
+        self._apply_controls(pose, source, controls)
+        if "eye_open" in controls:
+            self._lids.set(pose.exp, controls["eye_open"], row, self._eye_mask)
         self._fade(pose, source.pose, controls)
         angles = pose.angles()
-        if self._drive_eye and self._space.gaze:
-            follow_gaze(pose.exp, angles, source.angles)
+        look = controls.get("gaze_x", 0.0), controls.get("gaze_y", 0.0)
+        if self._follow or any(look):
+            turn_eyes(pose.exp, self._space, self._follow, angles, source.angles, *look)
         x_d = self._place(pose, angles, source.kp)
         if self._network is not None:
             x_d = self._network(source.x_s, x_d)
         return replace(frame, motion=None, x_s=source.x_s, x_d=x_d)
+
+    def _check_eyes(self) -> None:
+        """Raises InputError when lids are to be controlled that cannot be moved; starts blinks at a rate."""
+        asked = [n for n in ("eye_open", "blink_rate") if n in self._overall or mentions(self._controls, (n,))]
+        if asked and self._blink is None:
+            raise InputError(f"{asked[0]} needs to know how lids move, and this pack does not say; give delta_eye_arr")
+        self._clock = BlinkClock(len(self._blink), self._rng) if "blink_rate" in asked else None
 
     def _wakefulness(self, index: int) -> float:
         """0 .. 1 for this frame, in steps of 1 / _EASE: see rest_until."""
@@ -151,7 +171,15 @@ class MotionStitch:
         motion = self._avatar.motion[index]
         pose = Pose.of(motion)
         angles = pose.angles()
-        return _Source(pose, angles, motion.kp, self._place(pose, angles, motion.kp))
+        return _Source(pose, self._at_rest(pose), angles, motion.kp, self._place(pose, angles, motion.kp))
+
+    def _at_rest(self, pose: Pose) -> Pose:
+        """The pose that speech is added to: the source's own, with the neutral lips of the avatar if it has some."""
+        if self._avatar.lips is None:
+            return pose
+        rest = pose.copy()
+        rest.exp[:] += self._lip_mask * (self._avatar.lips - rest.exp)
+        return rest
 
     def _place(self, pose: Pose, angles: np.ndarray, kp: np.ndarray) -> np.ndarray:
         rotation = rotation_matrix(*angles)
@@ -160,24 +188,38 @@ class MotionStitch:
             kp, vector[:, EXP], rotation, vector[:, SCALE], vector[:, TRANSLATION], self._space.exp_canonical
         )
 
-    def _set_expression(self, pose: Pose, source: Pose, index: int) -> None:
+    def _blink_row(self, index: int, controls: Controls) -> int:
+        """Row of the blink array for this frame."""
+        if self._clock is not None and "blink_rate" in controls:
+            return self._clock(controls["blink_rate"], self._n - index if self._n > 0 else None)
+        return self._blinks[index % len(self._blinks)] if self._blinks else 0
+
+    def _set_expression(self, pose: Pose, source: Pose, row: int) -> None:
         """Lips (and eyes) from the mix, the rest from the source, blinks on the eyes (spec 13.4)."""
         driven, kept, blinking = self._masks
-        exp = pose.exp * driven + source.exp * kept
-        if self._blinks:
-            exp += self._blink[self._blinks[index % len(self._blinks)]] * blinking
+        added = self._added if self._lids is None else self._added * self._lids.open_share(row, self._eye_mask)
+        exp = pose.exp * np.maximum(driven, added) + source.exp * kept
+        if self._clock is not None or self._blinks:
+            exp += self._blink[row] * blinking
         pose.exp[:] = exp
 
-    def _apply_controls(self, pose: Pose, source: Pose, controls: Controls) -> None:
-        """vad_alpha, delta_* and alpha_* (spec 13.7); angles in degrees."""
-        speaking = controls["vad_alpha"]
-        if speaking < 1:
-            rest = source.exp * (1 - self._space.lip_mask()) if self._space.closed else source.exp
-            pose.exp[:] += (1 - speaking) * self._vad_mask * (rest - pose.exp)
-        for name in ANGLES:
-            delta, factor = controls.get(f"delta_{name}"), controls.get(f"alpha_{name}")
+    def _apply_controls(self, pose: Pose, source: _Source, controls: Controls) -> None:
+        """amp_*, vad_alpha, delta_* and alpha_* (spec 13.7); angles in degrees."""
+        still = source.rest.exp * (1 - self._lip_mask) if self._space.closed else source.rest.exp
+        if controls.get("amp_exp", 1) != 1:
+            pose.exp[:] += (controls["amp_exp"] - 1) * self._lip_mask * (pose.exp - still)
+        if controls["vad_alpha"] < 1:
+            pose.exp[:] += (1 - controls["vad_alpha"]) * self._vad_mask * (still - pose.exp)
+        for name, own in zip(ANGLES, source.angles, strict=True):
+            size, delta, factor = (controls.get(f"{kind}_{name}") for kind in ("amp", "delta", "alpha"))
+            if size is not None:
+                pose.degrees[name] = own + size * (pose.angle(name) - own)
             if delta is not None or factor is not None:
                 pose.degrees[name] = (pose.angle(name) + (delta or 0)) * (1 if factor is None else factor)
+        sizes = [controls.get(f"amp_{name}", 1) for name in ANGLES]
+        if any(size != 1 for size in sizes):  # a neck carries the head along
+            t, at_rest = pose.vector[TRANSLATION], source.pose.vector[TRANSLATION]
+            t += (np.mean(sizes) - 1) * (t - at_rest)
         if "delta_exp" in controls:
             pose.exp[:] += np.asarray(controls["delta_exp"], np.float32).reshape(-1)
 

@@ -99,10 +99,14 @@ def expression_masks(space: MotionSpace, drive_eye: bool, has_blink: bool) -> tu
     return (lip, 1 - lip, eye) if has_blink else (np.maximum(lip, eye), 1 - np.maximum(lip, eye), none)
 
 
-def follow_gaze(exp: np.ndarray, angles: np.ndarray, source_angles: np.ndarray) -> None:
-    """Turn the eyes with the head: keypoints 11 and 15 of the official motion space (spec 13.8). Changes `exp`."""
-    dy, dx = 0.28 * (angles[0] - source_angles[0]), 0.26 * (angles[1] - source_angles[1])
-    outer, inner = (0.0007, 0.001) if dx > 0 else (0.001, 0.0007)
-    exp[33] += outer * dx
-    exp[45] += inner * dx
-    exp[[34, 46]] -= 0.001 * dy
+def follow_gaze(angles: np.ndarray, source_angles: np.ndarray) -> tuple[float, float]:
+    """Degrees by which the eyes turn right and up so as to stay on the viewer, as the reference has it (spec 13.8)."""
+    return 0.26 * (angles[1] - source_angles[1]), 0.28 * (angles[0] - source_angles[0])
+
+
+def shift_gaze(exp: np.ndarray, right: float, up: float) -> None:
+    """Turn the eyes of the official motion space: keypoints 11 and 15 (spec 13.8). Changes `exp` (63,)."""
+    outer, inner = (0.0007, 0.001) if right > 0 else (0.001, 0.0007)
+    exp[33] += outer * right
+    exp[45] += inner * right
+    exp[[34, 46]] -= 0.001 * up

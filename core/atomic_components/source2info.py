@@ -13,6 +13,7 @@ from core.motion import Motion
 from core.options import CropOptions
 from core.utils.crop import Square, cut_square, oriented_square
 from core.utils.eyes import eye_state
+from core.utils.picture import sharpness
 
 CROP_SIZE = 512
 
@@ -55,8 +56,14 @@ class FaceAnalyser(Protocol):
     def settle(self, motion: Motion) -> Motion:
         """The motion of a whole video, from those of its frames as `describe` gave them."""
 
-    def feature(self, crop: np.ndarray, mesh: np.ndarray) -> Any:
-        """Appearance of a 512 crop with the mesh (478, 3) of its description; only the pack's warp looks inside."""
+    def video_look(self, meshes: np.ndarray, crop_of: Callable[[int], np.ndarray]) -> Any:
+        """What the features of a video's n frames share: meshes (n, 478, 3), number of a frame -> its 512 crop."""
+
+    def feature(self, crop: np.ndarray, mesh: np.ndarray, look: Any = None) -> Any:
+        """Appearance of a 512 crop with the mesh (478, 3) of its description; only the pack's warp looks inside.
+
+        `look`: in a video, what `video_look` gave.
+        """
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class SourceInfo:
     eye_open: np.ndarray
     eye_ball: np.ndarray
     mesh: np.ndarray
+    sharpness: float
 
 
 class Source2Info:
@@ -94,7 +102,7 @@ class Source2Info:
         points[:, :2] = crop.to_crop(points[:, :2])
         seen = analyser.describe(crop.image, points)
         eye_open, eye_ball = eye_state(seen.landmarks / np.float32(CROP_SIZE))
-        return SourceInfo(crop.M_c2o, seen.motion, eye_open, eye_ball, seen.landmarks)
+        return SourceInfo(crop.M_c2o, seen.motion, eye_open, eye_ball, seen.landmarks, sharpness(crop.image))
 
 
 def cut_again(frame: np.ndarray, M_c2o: np.ndarray, border: int) -> np.ndarray:

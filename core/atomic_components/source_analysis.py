@@ -12,7 +12,7 @@ from core.atomic_components.face_track import FaceTrack
 from core.atomic_components.source2info import SourceInfo
 from core.avatar_record import AvatarRecord
 from core.errors import InputError
-from core.media import RgbConverter, VideoReader
+from core.media import PictureSequence, VideoReader
 from core.motion import KP_DIM, MOTION_DIM
 from core.pipeline import Pipeline, Stage
 
@@ -28,7 +28,7 @@ def analyse_picture(track: FaceTrack, frame: np.ndarray) -> AvatarRecord:
     return make_record([info], [0], [1], complete=True)
 
 
-def analyse_video(track: FaceTrack, reader: VideoReader, limit: int = -1) -> AvatarRecord:
+def analyse_video(track: FaceTrack, reader: VideoReader | PictureSequence, limit: int = -1) -> AvatarRecord:
     """Follow the face through a video, or through the part that makes up its first `limit` output frames.
 
     One thread decodes while another looks at the frames. Raises InputError when no frame shows a face.
@@ -39,11 +39,10 @@ def analyse_video(track: FaceTrack, reader: VideoReader, limit: int = -1) -> Ava
     ended: list[bool] = []
 
     def decode(_: bool) -> Iterator[tuple[int, int, np.ndarray]]:
-        convert = RgbConverter(reader.path, reader.max_size)
         count = 0
-        for frame in reader.shown():
-            yield frame.pts, frame.times, convert(frame.raw, exact=False)
-            count += frame.times
+        for item in reader.pictures():
+            yield item
+            count += item[1]
             if 0 < limit <= count:
                 return
         ended.append(True)
@@ -74,6 +73,7 @@ def make_record(
         eye_open=np.zeros((m, 2), np.float32),
         eye_ball=np.zeros((m, 6), np.float32),
         mesh=np.zeros((m, 478, 3), np.float32),
+        sharpness=np.zeros(m, np.float32),
         complete=np.array(complete),
     )
     for i, info in enumerate(infos):
@@ -81,6 +81,7 @@ def make_record(
             record.motion[i] = np.concatenate([info.motion.data[0], info.motion.kp[0]])
             record.M_c2o[i], record.mesh[i] = info.M_c2o, info.mesh
             record.eye_open[i], record.eye_ball[i] = info.eye_open, info.eye_ball
+            record.sharpness[i] = info.sharpness
     return record
 
 

@@ -92,7 +92,10 @@ class OfficialAnalyser:
         """The motion of a video as it is: the extractor tells the person from the expression in every frame."""
         return motion
 
-    def feature(self, crop: np.ndarray, mesh: np.ndarray) -> Any:
+    def video_look(self, meshes: np.ndarray, crop_of: Callable[[int], np.ndarray]) -> None:
+        """Nothing: each frame of a video has an appearance of its own."""
+
+    def feature(self, crop: np.ndarray, mesh: np.ndarray, look: None = None) -> Any:
         """Appearance volume of a 512 crop, as the renderer takes it."""
         return self._appearance(_network_input(crop))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,7 @@ from core.lite.appearance import LiteFeature
 from core.lite.face_tracker import Face, FaceTracker
 from core.lite.mesh_regions import BROWS, JAW
 from core.lite.motion_space import LIP_SLOTS, FaceSpace
+from core.lite.video_look import VideoLook
 from core.motion import EXP, FPS, Motion, keypoint_mask, smooth
 
 MOUTH_MEAN = 2 * FPS + 1  # frames; short enough for the mesh's errors that come with a turn of the head
@@ -58,9 +61,13 @@ class MeshAnalyser:
         data[:, EXP] += own
         return Motion(data, motion.kp - own)
 
-    def feature(self, crop: np.ndarray, mesh: np.ndarray) -> LiteFeature:
-        """Appearance of a 512 crop."""
-        return LiteFeature(crop, mesh)
+    def video_look(self, meshes: np.ndarray, crop_of: Callable[[int], np.ndarray]) -> VideoLook:
+        """What the frames of a video share, see `VideoLook.find`."""
+        return VideoLook.find(meshes, crop_of)
+
+    def feature(self, crop: np.ndarray, mesh: np.ndarray, look: VideoLook | None = None) -> LiteFeature:
+        """Appearance of a 512 crop, of a video's frame with the video's look."""
+        return LiteFeature(crop, mesh, look)
 
 
 def _found(face: Face) -> FoundFace:

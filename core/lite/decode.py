@@ -20,12 +20,16 @@ class LiteDecoder:
         """Render one frame: (512, 512, 3) uint8 RGB."""
         app = deformation.appearance
         crop = app.crop
-        if deformation.lids.max() > LID_START:
+        if deformation.lids.max() > LID_START or any(not look.is_rest for look in deformation.looks):
             crop = crop.copy()
-            for eye, closure in zip(app.eyes, deformation.lids, strict=True):
-                if closure > LID_START:
-                    eye.paint(app.crop, crop, float(closure))
-        picture = _draw(app, crop, *deformation.maps)
+            for eye, closure, look in zip(app.eyes, deformation.lids, deformation.looks, strict=True):
+                eye.show(app.crop, crop, float(closure), look)
+        box = deformation.box
+        if box is None:
+            picture = _draw(app, crop, *deformation.maps)
+        else:
+            picture = crop.copy()
+            picture[box] = cv2.remap(crop, *deformation.maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         paint_mouth(picture, app, deformation.mouth)
         return picture
 
@@ -36,11 +40,11 @@ class LiteDecoder:
 def _draw(app: LiteAppearance, crop: np.ndarray, map_x: np.ndarray, map_y: np.ndarray) -> np.ndarray:
     """Remap a crop: the face with cubic interpolation, which keeps the skin sharp, the rest with linear (4 ms less)."""
     picture = np.empty_like(crop)
-    for part in _around(app.face_box):
+    box, fade = app.face_box
+    for part in _around(box):
         picture[part] = cv2.remap(crop, map_x[part], map_y[part], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    box = app.face_box
     face = cv2.remap(crop, map_x[box], map_y[box], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    picture[box] = cv2.blendLinear(face, picture[box], app.face_fade, 1 - app.face_fade)
+    picture[box] = cv2.blendLinear(face, picture[box], fade, 1 - fade)
     return picture
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from core.lite import mesh_regions as regions
+from core.lite.eyeball import START, EyeBall, Look
 
 LASHES = 0.06  # of the eye width, moved with the lid edge without stretching
 ANCHOR = 0.10  # of the eye width, above the crease: where the swept skin starts
@@ -41,6 +42,7 @@ class EyePatch:
         edge: softness of the lid edge, pixels.
         skin: (h, w, 3) float32 smoothed lid skin of the source.
         grid: (x, y) pixel positions.
+        ball: the eye between the lids.
     """
 
     box: tuple[slice, slice]
@@ -55,6 +57,7 @@ class EyePatch:
     edge: float
     skin: np.ndarray
     grid: tuple[np.ndarray, np.ndarray]
+    ball: EyeBall
 
     @classmethod
     def build(
@@ -76,11 +79,21 @@ class EyePatch:
         clear = (v < lid - 1.2 * LASHES * width) | (v > low + 0.10 * width)
         near = (v > anchor - 0.05 * width) & (v < low + 0.35 * width) & (u > 0) & (u < width)
         skin = _lid_skin(crop[box], clear & near, width)
-        v, lid, low, anchor, fade, depth, xs, ys = (
-            np.ascontiguousarray(m, np.float32) for m in (v, lid, low, anchor, fade, depth, xs, ys)
+        u, v, lid, low, anchor, fade, depth, xs, ys = (
+            np.ascontiguousarray(m, np.float32) for m in (u, v, lid, low, anchor, fade, depth, xs, ys)
         )
+        iris = mesh[[468, 473], :2]
+        at = float((iris[np.linalg.norm(iris - upper.mean(axis=0), axis=1).argmin()] - upper[0]) @ axis)
+        ball = EyeBall(box, axis, normal, u, v, lid, low, anchor, width, max(float((low - lid).max()), 1.0), at)
         edge = EDGE + 2 * softness
-        return cls(box, normal, v, lid, low, anchor, LASHES * width, fade, depth, edge, skin, (xs, ys))
+        return cls(box, normal, v, lid, low, anchor, LASHES * width, fade, depth, edge, skin, (xs, ys), ball)
+
+    def show(self, crop: np.ndarray, out: np.ndarray, closure: float, look: Look) -> None:
+        """Draw the eye of `crop` into `out`, both (512, 512, 3) uint8: looking as told, then closed as far as told."""
+        self.ball.draw(crop, out, look)
+        closure += (1 - closure) * max(-self.ball.lid_follow(look), 0.0)
+        if closure > START:
+            self.paint(crop, out, closure)
 
     def paint(self, crop: np.ndarray, out: np.ndarray, closure: float) -> None:
         """Draw the lid from `crop` into `out`, both (512, 512, 3) uint8; closure 0 is open as in the source, 1 shut."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.lite.emotions import SURPRISE, SURPRISE_OPENING, emotion_offsets, emotion_weights
 from core.lite.motion_space import CHIN, LIP_SLOTS, LOWER_LIP, UPPER_LIP
 
 MAX_OPENING = 0.28  # largest gap between the lips in canonical units, about half a mouth width
@@ -14,21 +15,6 @@ SPEECH_RANGE = (0.25, 0.6)
 QUIET_RANGE = (-6.5, -5.0)  # log energy of a frame between which the mouth comes alive
 GATE_REACH = 2  # frames by which the mouth may move before and after the sound
 GATE_SIGMA = 1.2
-
-# Emotion offsets (label: slot -> x, y) in canonical units; spec pipeline.md 8.2 has the order. Neutral is zero.
-EMOTIONS = {
-    0: {19: (0.012, 0.008), 20: (-0.012, 0.008), 14: (0, 0.008), 17: (0, -0.008)},
-    1: {3: (0, -0.014), 4: (0, -0.014), 14: (0, -0.012), 19: (0, 0.008), 20: (0, 0.008)},
-    2: {19: (-0.014, 0.01), 20: (0.014, 0.01), 9: (-0.006, 0.006), 10: (0.006, 0.006)},
-    3: {
-        **{19: (-0.034, -0.042), 20: (0.034, -0.042), 3: (-0.014, -0.012), 4: (0.014, -0.012)},
-        **{9: (-0.014, -0.014), 10: (0.014, -0.014)},
-    },
-    5: {19: (0.006, 0.036), 20: (-0.006, 0.036), 9: (0, 0.008), 10: (0, 0.008), 17: (0, -0.008)},
-    7: {20: (0.008, -0.02), 4: (0, -0.006), 10: (0, -0.006)},
-}
-SURPRISE, SURPRISE_OPENING = 6, 0.03
-EMOTION_FLOOR = 0.01  # a label's weight in a row that names another one
 
 
 def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -71,28 +57,22 @@ def shape_lips(
         mode: (21, 3) displacement per mouth width of opening.
 
     Returns:
-        (n, 21, 3) float32, zero outside the lip slots.
+        (n, 21, 3) float32; outside the lip slots only what the emotion does to brows and lids.
     """
     mode = mode / (mode[LOWER_LIP, 1] - mode[UPPER_LIP, 1])
-    weight = np.maximum(emotion - EMOTION_FLOOR, 0)
+    weight = emotion_weights(emotion)
+    lips, elsewhere = emotion_offsets(weight)
     out = exp * gate[:, None, None]
     gap = out[:, LOWER_LIP, 1] - out[:, UPPER_LIP, 1]
-    wanted = np.maximum(gap, 0) + SURPRISE_OPENING * weight[:, SURPRISE]
+    agape = SURPRISE_OPENING * weight[:, SURPRISE]
+    wanted = np.maximum(gap, 0) + agape
     wanted = MAX_OPENING * np.tanh(wanted / MAX_OPENING)
     kept = 1 - LIP_TEETH_SHARE * gate * smoothstep(lip_teeth, *CLOSURE_RANGE)
     kept *= 1 - smoothstep(closed, *CLOSURE_RANGE)
-    out = out + (kept * wanted - gap)[:, None, None] * mode
+    shown = kept * wanted + (1 - gate) * (1 - kept) * agape  # silence closes no mouth that is open in surprise
+    out = out + (shown - gap)[:, None, None] * mode
     out[:, CHIN] += (1 - CLOSURE_CHIN) * ((1 - kept) * wanted)[:, None] * mode[CHIN]
-    out += np.einsum("ne,ekc->nkc", weight, emotion_basis())
+    out += lips
     keep = np.zeros((out.shape[1], 1))
     keep[list(LIP_SLOTS)] = 1
-    return (out * keep).astype(np.float32)
-
-
-def emotion_basis() -> np.ndarray:
-    """(8, 21, 3) canonical offsets of each emotion label."""
-    basis = np.zeros((8, 21, 3))
-    for label, slots in EMOTIONS.items():
-        for slot, offset in slots.items():
-            basis[label, slot, :2] = offset
-    return basis
+    return (out * keep + elsewhere).astype(np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 
 from core.lite import mesh_regions as regions
 from core.lite.appearance import LiteAppearance
+from core.lite.interior import MIDDLE, lip_gaps
 from core.lite.pose import HeadPose
 from core.lite.rbf import Interpolant
 
@@ -22,7 +23,6 @@ CURVE_SAMPLES = 256
 
 UPPER = list(regions.UPPER_INNER)
 LOWER = list(regions.LOWER_INNER)
-MIDDLE = slice(3, 6)  # of these rings
 _U_MID, _L_MID = list(regions.UPPER_MIDDLE), list(regions.LOWER_MIDDLE)
 
 
@@ -39,6 +39,7 @@ class MouthWarp:
             u = -1.5 half .. 1.5 half.
         opening: gap in the middle of the lips over mouth width.
         closing: 0 as open as in the portrait or more .. 1 an open mouth driven shut.
+        inner_closing: the same against the picture that the mouth's interior comes from.
         width: driven mouth width, pixels.
         skull, jaw: (2, 3) affines, source crop -> picture, of upper and lower mouth interior.
     """
@@ -53,6 +54,7 @@ class MouthWarp:
     curves: np.ndarray
     opening: float
     closing: float
+    inner_closing: float
     width: float
     skull: np.ndarray
     jaw: np.ndarray
@@ -64,6 +66,7 @@ def warp_mouth(app: LiteAppearance, pose: HeadPose, driven: np.ndarray, base: In
     width = app.mouth.width * pose.scale
     opening, source_opening = _seal_lips(app, source, driven, pose.scale, width)
     closing = app.own_mouth * float(np.clip(1 - opening / max(source_opening, 1e-3), 0, 1))
+    inner_closing = app.interior.closing(opening)
     _inset(source, app.mouth.normal * INSET * closing)
     outer = driven[list(regions.OUTER_LIPS)]
     low, high = outer.min(axis=0) - BORDER * width, outer.max(axis=0) + BORDER * width
@@ -74,9 +77,9 @@ def warp_mouth(app: LiteAppearance, pose: HeadPose, driven: np.ndarray, base: In
         correction = _correction(source, driven, ring, base, low, high)
         flows.append(np.ascontiguousarray((below + correction(nodes)).T).reshape(2, GRID, GRID))
     origin, axis, half, curves = _curves(driven)
-    skull, jaw = _interior_affines(app, pose, source, driven)
-    jaw[:, 2] += TEETH_DROP * closing * width * _normal(driven)
-    return MouthWarp(low, high, *flows, origin, axis, half, curves, opening, closing, width, skull, jaw)
+    skull, jaw = _interior_affines(app, pose, source, driven, inner_closing)
+    jaw[:, 2] += TEETH_DROP * inner_closing * width * _normal(driven)
+    return MouthWarp(low, high, *flows, origin, axis, half, curves, opening, closing, inner_closing, width, skull, jaw)
 
 
 def _seal_lips(
@@ -89,7 +92,7 @@ def _seal_lips(
     """
     closed = 1 - app.own_mouth
     normal_s, normal_d = app.mouth.normal, _normal(driven)
-    gap_s = np.maximum((source[LOWER] - source[UPPER]) @ normal_s, 0)
+    gap_s = lip_gaps(source, normal_s)
     gap_d = (driven[LOWER] - driven[UPPER]) @ normal_d
     gap = np.maximum(gap_d - closed * scale * gap_s, 0)
     opening = float(gap[MIDDLE].mean()) / width
@@ -169,9 +172,14 @@ def _hermite(at: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _interior_affines(
-    app: LiteAppearance, pose: HeadPose, source: np.ndarray, driven: np.ndarray
+    app: LiteAppearance, pose: HeadPose, source: np.ndarray, driven: np.ndarray, closing: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    z = float(app.mesh[[13, 14], 2].mean()) + TEETH_DEPTH * app.mouth.width
+    inside = app.interior
+    if app.from_interior is not None:
+        pose = app.from_interior.then(pose)
+        source = inside.mesh[:, :2].copy()
+        _inset(source, inside.normal * INSET * closing)
+    z = float(inside.mesh[[13, 14], 2].mean()) + TEETH_DEPTH * inside.width
     skull = pose.plane_affine(z)
     middle = LOWER[2:7]
     jaw = skull.copy()

@@ -96,17 +96,18 @@ def _paint_cavity(region: np.ndarray, app: LiteAppearance, mouth: MouthWarp, geo
 
 
 def _interior(app, mouth, v, top, bottom, origin) -> np.ndarray:
-    rim, deep = app.cavity
+    inside = app.interior
+    rim, deep = inside.cavity
     middle = 1 - np.abs(2 * (v - top) / np.maximum(bottom - top, 1) - 1)
     out = rim + np.clip(middle, 0, 1)[..., None] * (deep - rim)
-    shown = mouth.opening - app.own_mouth * app.opening
+    shown = mouth.opening - inside.own * inside.opening
     gate = _smoothstep((shown - LATE[0]) / (LATE[1] - LATE[0]))
-    for layer in app.inside:
+    for layer in inside.layers:
         weight = gate if layer.late else 1.0
         if weight > 0:
             rgba = _place(layer, mouth.jaw if layer.jaw else mouth.skull, origin, v.shape)
             out = out * (1 - weight * rgba[..., 3:]) + weight * rgba[..., :3]
-    strength = (1 - app.own_mouth) + app.own_mouth * mouth.closing
+    strength = (1 - inside.own) + inside.own * mouth.inner_closing
     a, reach_a, b, reach_b = LIP_SHADE
     shade = a * np.exp(-np.maximum(v - top, 0) / (reach_a * mouth.width))
     shade += b * np.exp(-np.maximum(bottom - v, 0) / (reach_b * mouth.width))

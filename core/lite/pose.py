@@ -29,6 +29,12 @@ class HeadPose:
         """Move points (..., 3)."""
         return self.scale * (points - self.source_centre) @ self.rotation + self.driven_centre
 
+    def then(self, after: HeadPose) -> HeadPose:
+        """This pose followed by another."""
+        return HeadPose(
+            self.scale * after.scale, self.rotation @ after.rotation, self.source_centre, after(self.driven_centre)
+        )
+
     def plane_affine(self, z: float) -> np.ndarray:
         """(2, 3) affine of the picture-parallel source plane at depth z."""
         linear = self.scale * self.rotation

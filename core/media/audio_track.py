@@ -12,6 +12,7 @@ from core.media.audio import open_audio, resampled
 from core.media.probe import check_readable
 
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # what AAC players know; others become 48 kHz
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _BLOCK = 1024  # samples per channel in an AAC frame, and handed to the encoder at a time
 _BIT_RATE = 64_000  # per channel
 _MAX_BITS = 6  # per sample: an AAC frame holds 6144 bits per channel, so low rates get fewer
@@ -31,24 +32,24 @@ _GAINS = {
 
 
 class AudioTrack:
-    """The AAC stream of a container, made from the samples of a sound file block by block, so memory stays flat.
+    """The AAC (or Opus) stream of a container, made from the samples of a sound file block by block, so memory stays flat.
 
     Rate and channels are those of the file where AAC and stereo allow; 48 kHz and a mix to stereo otherwise. The stream
     lasts as long as the recording. Raises InputError, also while writing, for what read_audio() refuses.
     """
 
-    def __init__(self, container: av.container.OutputContainer, path: str | Path):
+    def __init__(self, container: av.container.OutputContainer, path: str | Path, codec: str = "aac"):
         path = check_readable(path, "audio")
         rate, blocks = open_audio(path)
         first = next(blocks)
         channels = min(first.shape[1], 2)
-        self._rate = rate if rate in _RATES else 48000
+        self._rate = rate if rate in (_RATES if codec == "aac" else _OPUS_RATES) else 48000
         self._layout = "mono" if channels == 1 else "stereo"
         self._blocks: Iterator[np.ndarray] = resampled(map(mix_to_stereo, chain([first], blocks)), rate, self._rate)
         self._pending = np.zeros((0, channels), np.float32)
         self._done = 0
         self._container = container
-        self._stream = container.add_stream("aac", rate=self._rate, layout=self._layout)
+        self._stream = container.add_stream(codec, rate=self._rate, layout=self._layout)
         self._stream.bit_rate = min(_BIT_RATE, _MAX_BITS * self._rate) * channels
 
     def write_until(self, seconds: Fraction | float) -> None:
@@ -56,20 +57,24 @@ class AudioTrack:
         while self._done + _BLOCK <= seconds * self._rate and self._write_block():
             pass
 
-    def finish(self) -> None:
-        """Encodes the rest and flushes the encoder."""
-        while self._write_block():
-            pass
+    def finish(self, seconds: Fraction | float | None = None) -> None:
+        """Encodes the rest, or no more than up to a time from the start, and flushes the encoder."""
+        if seconds is None:
+            while self._write_block():
+                pass
+        else:
+            self.write_until(seconds)
+            self._write_block(max(round(seconds * self._rate) - self._done, 0))
         self._container.mux(self._stream.encode(None))
 
-    def _write_block(self) -> bool:
-        """Encodes the next block; False when nothing is left."""
+    def _write_block(self, size: int = _BLOCK) -> bool:
+        """Encodes the next block of up to `size` samples; False when nothing is left."""
         while len(self._pending) < _BLOCK:
             more = next(self._blocks, None)
             if more is None:
                 break
             self._pending = np.concatenate([self._pending, more])
-        block, self._pending = self._pending[:_BLOCK], self._pending[_BLOCK:]
+        block, self._pending = self._pending[:size], self._pending[size:]
         if not len(block):
             return False
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T), format="fltp", layout=self._layout)

@@ -36,7 +36,7 @@ def check_fit(height: int, width: int, max_size: int, path: str | Path) -> tuple
 
 
 def resize_to_fit(rgb: np.ndarray, max_size: int, path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 -> the same after the size rule. InputError naming `path` when nothing would be left."""
+    """(H, W, 3) or (H, W) uint8 -> the same after the size rule. InputError naming `path` when nothing is left."""
     height, width = check_fit(*rgb.shape[:2], max_size, path)
     if (height, width) == rgb.shape[:2]:
         return rgb
@@ -61,10 +61,19 @@ def read_image(path: str | Path, max_size: int = 1920) -> np.ndarray:
     return resize_to_fit(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), max_size, path)
 
 
-def _decode(data: bytes) -> np.ndarray | None:
+def read_alpha(path: str | Path, max_size: int = 1920) -> np.ndarray | None:
+    """Opacity of a picture that `read_image` can read, (H, W) uint8 of the same size, or None when it has none."""
+    picture = _decode(Path(path).read_bytes(), cv2.IMREAD_UNCHANGED)
+    if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
+        return None
+    alpha = picture[..., 3]
+    return resize_to_fit(alpha if alpha.dtype == np.uint8 else (alpha // 257).astype(np.uint8), max_size, path)
+
+
+def _decode(data: bytes, how: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
     """BGR picture, or None."""
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error:
         return None
 

@@ -12,7 +12,8 @@ import av
 import numpy as np
 
 from core.errors import InputError
-from core.media.video_reader import RgbConverter, open_video
+from core.media.alpha_frames import AlphaFrames
+from core.media.video_reader import RgbConverter, decoded, open_video
 
 _PIECE_BYTES = 192 << 20  # of decoded frames in their own format; two pieces are held
 _PIECE_FRAMES = (8, 128)
@@ -61,6 +62,17 @@ class VideoFrames(Sequence[np.ndarray]):
                     self._pictures.popitem(last=False)
             self._pictures.move_to_end(number)
             return picture
+
+    def alpha(self) -> AlphaFrames:
+        """The opacity of the frames. Raises InputError when the video has none."""
+        if self.alpha_of(0) is None:
+            raise InputError(f"{self._path}: the video has no transparency; leave out --alpha")
+        return AlphaFrames(self)
+
+    def alpha_of(self, index: int) -> np.ndarray | None:
+        """(H, W) uint8 opacity of one picture, or None."""
+        with self._lock:
+            return self._convert.alpha(self._raw(int(self._shown[index])))
 
     def close(self) -> None:
         """Let go of the file; the next access opens it again."""
@@ -122,12 +134,12 @@ class VideoFrames(Sequence[np.ndarray]):
         if self._decoder is None:
             self._restart()
         self._container.seek(pts, stream=self._stream)
-        self._decoder = self._container.decode(self._stream)
+        self._decoder = decoded(self._container, self._stream)
 
     def _restart(self) -> None:
         self._close()
         self._container, self._stream = self._open.enter_context(open_video(self._path))
-        self._decoder = self._container.decode(self._stream)
+        self._decoder = decoded(self._container, self._stream)
 
     def _close(self) -> None:
         self._open.close()

@@ -39,11 +39,21 @@ class RgbConverter:
     def __call__(self, frame: av.VideoFrame, exact: bool = True) -> np.ndarray:
         """exact: rounded and with interpolated colours; otherwise about one level too dark, which finders ignore."""
         how = _EXACT if exact else Interpolation.BILINEAR
-        rgb = self._reformatter.reformat(frame, format="rgb24", interpolation=how, threads=1).to_ndarray()
-        rgb = np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90) % 4))
+        return self._upright(self._reformatter.reformat(frame, format="rgb24", interpolation=how, threads=1), frame)
+
+    def alpha(self, frame: av.VideoFrame) -> np.ndarray | None:
+        """(H, W) uint8 opacity of a decoded frame, or None when its format has none."""
+        if not any(component.is_alpha for component in frame.format.components):
+            return None
+        rgba = self._reformatter.reformat(frame, format="rgba", interpolation=Interpolation.BILINEAR, threads=1)
+        return np.ascontiguousarray(self._upright(rgba, frame)[..., 3])
+
+    def _upright(self, converted: av.VideoFrame, frame: av.VideoFrame) -> np.ndarray:
+        """(H, W, channels) uint8 of the size of all frames."""
+        picture = np.ascontiguousarray(np.rot90(converted.to_ndarray(), round(frame.rotation / 90) % 4))
         if self.size is None:
-            self.size = check_fit(*rgb.shape[:2], self._max_size, self._path)
-        return rgb if rgb.shape[:2] == self.size else cv2.resize(rgb, self.size[::-1])
+            self.size = check_fit(*picture.shape[:2], self._max_size, self._path)
+        return picture if picture.shape[:2] == self.size else cv2.resize(picture, self.size[::-1])
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class VideoReader:
     warning.
     """
 
-    def __init__(self, path: str | Path, max_size: int = 1920, fps: int | None = 25):
+    def __init__(self, path: str | Path, max_size: int = 1920, fps: Fraction | int | None = 25):
         self.path = check_readable(path, "video")
         self.max_size = max_size
         self.fps = fps
@@ -75,6 +85,12 @@ class VideoReader:
             picture = convert(frame.raw)
             for _ in range(frame.times):
                 yield picture
+
+    def pictures(self) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Timestamp, times that it is shown, and about one level too dark picture of each frame of `shown`."""
+        convert = RgbConverter(self.path, self.max_size)
+        for frame in self.shown():
+            yield frame.pts, frame.times, convert(frame.raw, exact=False)
 
     def shown(self) -> Iterator[ShownFrame]:
         """The frames that appear at the wanted rate.
@@ -106,7 +122,7 @@ class VideoReader:
             self._frame_seconds = 1 / Fraction(stream.average_rate or 25)
             length, begin, reached, problem = _length(container, stream), None, 0.0, None
             try:
-                for frame in container.decode(stream):
+                for frame in decoded(container, stream):
                     if frame.pts is None:
                         raise InputError(
                             f"{self.path}: the video has no timestamps; repair it with: ffmpeg -i IN -c copy OUT.mkv"
@@ -150,6 +166,21 @@ def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.Vid
         if not streams:
             raise InputError(f"{path}: has no video in it")
         yield container, streams[0]
+
+
+def decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """The frames from where the container stands, with opacity where there is one.
+
+    ffmpeg's own decoders of VP8 and VP9 leave that out.
+    """
+    library = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    has_alpha = "1" in (stream.metadata.get(key) for key in ("alpha_mode", "ALPHA_MODE"))
+    if not has_alpha or library not in av.codecs_available:
+        yield from container.decode(stream)
+        return
+    decoder = av.CodecContext.create(library, "r")
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet)
 
 
 def _length(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:

@@ -9,7 +9,46 @@ _SIDE = 64  # pixels at which colours are compared; the correction is smooth any
 _GAIN = (0.8, 1.25)  # bounds of the change of contrast
 _SHIFT = 20.0  # bound of the change of lightness and colour, CIE Lab units
 _INERTIA = 0.9  # part of the last frame's correction that is kept, so that nothing flickers
+_VISIBLE = 1.5  # Lab units of mean difference along the seam; 2.3 are just noticeable side by side
 _ENOUGH = 20.0  # weight, in coarse pixels, of the seam below which there is nothing to compare
+
+
+class SeamColours:
+    """Brings rendered faces to the colours of the frames that they go into, always or where they differ visibly."""
+
+    def __init__(self, always: bool):
+        """always: else the first face decides for all, so that nothing changes on the way."""
+        self._match: ColorMatch | None = ColorMatch()
+        self._decided = always
+
+    def __call__(self, face: np.ndarray, frame: np.ndarray, M_c2o: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Correct a rendered face, (512, 512, 3) RGB in 0..255.
+
+        Args:
+            frame: (H, W, 3) uint8, where it goes. M_c2o: (3, 3), crop pixels -> its pixels.
+            mask: (512, 512) float32 share of the face.
+        """
+        if self._match is None:
+            return face
+        scale = face.shape[0] / (2 * _SIDE)
+        there = M_c2o.astype(np.float64) @ np.diag([scale, scale, 1.0])
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        crop = cv2.warpAffine(frame, there[:2], (2 * _SIDE,) * 2, flags=how, borderMode=cv2.BORDER_REPLICATE)
+        if not self._decided:
+            self._decided = True
+            if difference(face, crop, mask) < _VISIBLE:
+                self._match = None
+                return face
+        return self._match(face, crop, mask)
+
+
+def difference(face: np.ndarray, frame_crop: np.ndarray, mask: np.ndarray) -> float:
+    """Distance in Lab (CIE 1976) of the mean colours along the seam; 0 where there is none. See `ColorMatch`."""
+    share = cv2.resize(mask, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    weight = (4 * share * (1 - share))[..., None]
+    if weight.sum() < _ENOUGH:
+        return 0.0
+    return float(np.linalg.norm(_moments(_lab(face), weight)[0] - _moments(_lab(frame_crop), weight)[0]))
 
 
 class ColorMatch:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import numpy as np
 
 from core.errors import InputError
 from core.options import BlendOptions
+from core.utils.face_region import face_region_mask
 
 # mode -> (mask m, alpha a) -> mask. All but replace reach 0 at the border of the crop.
 _MODES = {
@@ -47,3 +51,26 @@ def blend_mask(options: BlendOptions, size: int = 512) -> np.ndarray:
         raise InputError(f"blend_alpha {options.blend_alpha} is outside 0..1")
     mask = feather_mask(size, size, options.mask_ratio_w, options.mask_ratio_h)
     return np.asarray(modes[options.blend_mode](mask, options.blend_alpha), np.float32)
+
+
+def region_masks(options: BlendOptions, mesh: np.ndarray | None) -> Callable[[int], np.ndarray]:
+    """Source frame -> the mask of the region of its face, as `blend_mask`.
+
+    Args:
+        mesh: (n, 478, 2 or more) landmarks in crop pixels.
+
+    Raises InputError for an unknown region or mode, and without landmarks.
+    """
+    if mesh is None:
+        raise InputError(f"region is '{options.region}', but nothing is known of where the face is; use crop")
+    if options.blend_legacy:
+        raise InputError(f"region is '{options.region}'; blend_legacy knows only the crop")
+    mode = "region" if options.blend_mode == "replace" else options.blend_mode
+    modes = _MODES | {"region": lambda m, a: (m > 0).astype(np.float32)}
+    blend_mask(options)
+
+    @lru_cache(maxsize=2)
+    def mask(index: int) -> np.ndarray:
+        return np.asarray(modes[mode](face_region_mask(mesh[index], options.region), options.blend_alpha), np.float32)
+
+    return mask

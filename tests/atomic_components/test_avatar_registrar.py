@@ -59,7 +59,10 @@ class Analyser:
     def settle(self, motion):
         return motion
 
-    def feature(self, crop, mesh):
+    def video_look(self, meshes, crop_of):
+        return None
+
+    def feature(self, crop, mesh, look=None):
         self.crops += 1
         return self._number(crop), float(mesh[0, 0])
 

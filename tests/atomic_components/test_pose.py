@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.atomic_components.pose import Mix, Pose, expression_masks, follow_gaze
+from core.atomic_components.pose import Mix, Pose, expression_masks, follow_gaze, shift_gaze
 from core.errors import InputError
 from core.motion import PITCH, ROLL, SCALE, SLICES, MotionSpace
 
@@ -59,7 +59,7 @@ def test_gaze_matches_the_reference(golden):
     z = golden(PIPELINE)
     for (first, second), name in zip(z["eyedelta_in"], ("pp", "pn", "np", "zz"), strict=True):
         exp = z["xd__exp"][0].copy()
-        follow_gaze(exp, np.array([second / 0.28, first / 0.26, 0]), np.zeros(3))
+        shift_gaze(exp, first, second)
         np.testing.assert_allclose(exp, z[f"eyedelta_{name}"][0], atol=2e-5)
 
 
@@ -67,5 +67,5 @@ def test_gaze_of_a_whole_pose(golden, motion_of):
     z = golden(PIPELINE)
     pose = Pose.of(motion_of(z, "xd"))
     yaw, pitch = z["gaze_pose_s_yaw_pitch"]
-    follow_gaze(pose.exp, pose.angles(), np.array([pitch, yaw, 0]))
+    shift_gaze(pose.exp, *follow_gaze(pose.angles(), np.array([pitch, yaw, 0])))
     np.testing.assert_allclose(pose.exp, z["gaze_exp"][0], atol=2e-5)
