@@ -11,7 +11,7 @@ import numpy as np
 
 from core.lite import mesh_regions as regions
 from core.lite.head_mask import hair_ring, head_mask, still_points
-from core.lite.interior import Interior, measure_mouth, mouth_opening, own_share
+from core.lite.interior import Interior, measure_mouth, mouth_opening, own_share, skin_light
 from core.lite.lids import EYES, EyePatch
 from core.lite.motion_space import CROP_SIZE, RIGID, pose_from_points
 from core.lite.pose import HeadPose
@@ -26,6 +26,7 @@ FACE_ROOM = 0.10  # of the face's size, around it
 FACE_FADE = 16.0  # pixels
 BALL_DEPTH = 0.35  # centre of the head behind the face oval, in distances of the outer eye corners
 HIDDEN = 0.02  # cosine to the viewer below which a vertex counts as turned away
+LIGHT_RANGE = (0.4, 1.6)  # by which the inside of a mouth follows the light of a video
 LIP_CLEARANCE = 0.05  # mouth widths that skin control points keep from the lips
 
 
@@ -68,6 +69,7 @@ class LiteAppearance:
         own_mouth: 0 a mouth that is closed in the picture .. 1 one that shows its inside.
         interior: what is seen between the lips.
         from_interior: from the interior's crop to this one; None where they are the same.
+        light: brightness of this crop over that of the interior's.
         face_control, upper_layer, lower_layer: control vertices of the three warps that suit this mesh.
         softness: 0 a sharp picture .. 1 one enlarged fourfold or more; what is drawn is as soft.
     """
@@ -80,6 +82,7 @@ class LiteAppearance:
     own_mouth: float
     interior: Interior
     from_interior: HeadPose | None
+    light: float
     face_control: np.ndarray
     upper_layer: np.ndarray
     lower_layer: np.ndarray
@@ -102,6 +105,7 @@ class LiteAppearance:
             own_mouth=own_share(mouth_opening(mesh, frame)),
             interior=Interior.build(crop, mesh, frame, softness) if look is None else look.interior,
             from_interior=None if look is None else _pose_between(look.interior.mesh, mesh),
+            light=1.0 if look is None else _light(crop, mesh, look.interior),
             face_control=clear(regions.FACE_CONTROL),
             upper_layer=clear(regions.UPPER_LAYER),
             lower_layer=clear(regions.LOWER_LAYER),
@@ -134,6 +138,10 @@ class LiteAppearance:
     def eyes(self) -> tuple[EyePatch, EyePatch]:
         """Both eyes' lids."""
         return tuple(EyePatch.build(self.crop, self.mesh, rings, self.softness) for rings in EYES)
+
+
+def _light(crop: np.ndarray, mesh: np.ndarray, interior: Interior) -> float:
+    return float(np.clip(skin_light(crop, mesh) / interior.light, *LIGHT_RANGE))
 
 
 def _pose_between(source: np.ndarray, driven: np.ndarray) -> HeadPose:

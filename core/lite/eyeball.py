@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-IRIS = 0.2  # radius over eye width
-EDGE = 0.05  # of the eye width, over which motion comes to rest at the lids
+IRIS = 0.23  # radius over eye width
+EDGE = 0.03  # of the eye width, over which motion comes to rest at the lids
 STRETCHED = 0.65  # part of the opening that a wider eye stretches, from the upper lid
 MAX_SIDE, MAX_UP, MAX_WIDE = 0.22, 0.22, 0.5  # of the eye width, of the opening, of the opening
 LID_FOLLOW = 0.9  # how far upper lids go along with the eyes, in openings per opening; up less than down

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.lite import mesh_regions as regions
 from core.lite.own_teeth import cut_mouth
-from core.lite.teeth import Layer, MouthFrame, Tone, draw_lower, draw_upper
+from core.lite.teeth import Layer, MouthFrame, Tone, brightness, draw_lower, draw_upper, skin_colour
 
 # Opening over mouth width from which a picture shows the inside of its mouth, and from which it does so fully.
 OWN_MOUTH = (0.025, 0.06)
@@ -28,6 +28,7 @@ class Interior:
         opening, gap: inner lip opening over mouth width, in the middle and averaged around it.
         mesh: (478, 3) float64 mesh of that crop.
         width: mouth width there, pixels.
+        light: brightness of the skin around, 0..255.
         normal: (2,) unit vector there from the upper to the lower lip.
     """
 
@@ -38,6 +39,7 @@ class Interior:
     gap: float
     mesh: np.ndarray
     width: float
+    light: float
     normal: np.ndarray
 
     @classmethod
@@ -48,7 +50,8 @@ class Interior:
         own = own_share(opening)
         layers = _layers(crop, mesh, frame, tone, own, softness)
         gap = float(lip_gaps(mesh[:, :2], frame.normal)[MIDDLE].mean()) / frame.width
-        return cls(layers, _cavity(crop, mesh, tone, own), own, opening, gap, mesh, frame.width, frame.normal)
+        cavity, light = _cavity(crop, mesh, tone, own), skin_light(crop, mesh)
+        return cls(layers, cavity, own, opening, gap, mesh, frame.width, light, frame.normal)
 
     def closing(self, opening: float) -> float:
         """0 as open as in the crop or more .. 1 an open mouth driven shut; `opening` over mouth width."""
@@ -82,6 +85,11 @@ def own_share(opening: float) -> float:
 def lip_gaps(points: np.ndarray, normal: np.ndarray) -> np.ndarray:
     """(9,) distances between the inner lips of a mesh (478, 2) along the mouth's normal, at least 0."""
     return np.maximum((points[list(regions.LOWER_INNER)] - points[list(regions.UPPER_INNER)]) @ normal, 0)
+
+
+def skin_light(crop: np.ndarray, mesh: np.ndarray) -> float:
+    """Brightness of the skin of the lower face, 1..255."""
+    return max(brightness(skin_colour(crop, mesh[list(regions.SKIN_SAMPLES), :2])), 1.0)
 
 
 def visible_teeth(crop: np.ndarray, mesh: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from core.lite.decode import LiteDecoder
 from core.lite.face_detector import FaceDetector
 from core.lite.face_mesh import FaceMesh
 from core.lite.face_tracker import FaceTracker
+from core.lite.matte import move_alpha
 from core.lite.motion_model import MotionModel, blink_intervals
 from core.lite.motion_space import FaceSpace, blink_array
 from core.lite.speech_encoder import SpeechEncoder
@@ -35,6 +36,7 @@ def build(config: PackConfig, files: dict[str, Path]) -> Models:
         motion=MotionModel(files["audio2motion_cfg"], space),
         warp=LiteWarp(space.dense),
         decode=LiteDecoder(),
+        move_alpha=move_alpha,
         space=MotionSpace.from_config(config.motion_space),
         blink_array=blink_array,
         blink_intervals=blink_intervals,

@@ -112,7 +112,7 @@ def _interior(app, mouth, v, top, bottom, origin) -> np.ndarray:
     shade = a * np.exp(-np.maximum(v - top, 0) / (reach_a * mouth.width))
     shade += b * np.exp(-np.maximum(bottom - v, 0) / (reach_b * mouth.width))
     shade = strength * np.clip(shade, 0, 0.9)[..., None]
-    return out + shade * (0.55 * rim - out)
+    return app.light * (out + shade * (0.55 * rim - out))
 
 
 def _place(layer: Layer, affine: np.ndarray, origin: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:

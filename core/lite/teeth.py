@@ -50,12 +50,8 @@ class Tone:
     @classmethod
     def measure(cls, crop: np.ndarray, skin_points: np.ndarray, radius: int = 6) -> Tone:
         """Tone of the lower face from skin around (n, 2) points of a crop (512, 512, 3) uint8."""
-        points = np.clip(np.round(skin_points).astype(int), radius, 511 - radius)
-        pixels = np.concatenate(
-            [crop[y - radius : y + radius, x - radius : x + radius].reshape(-1, 3) for x, y in points]
-        ).astype(np.float32)
-        skin = np.median(pixels, axis=0)
-        luma = max(_luma(skin), 1.0)
+        skin = skin_colour(crop, skin_points, radius)
+        luma = max(brightness(skin), 1.0)
         saturation = float(skin.max() - skin.min()) / max(float(skin.max()), 1.0)
         return cls(float(np.clip(luma / 150, 0.3, 1.1)), float(np.clip(saturation / 0.30, 0, 1.1)), skin / luma)
 
@@ -67,7 +63,15 @@ class Tone:
         return (0.65 * plain + 0.35 * tinted) * self.gain
 
 
-def _luma(colour: np.ndarray) -> float:
+def skin_colour(crop: np.ndarray, points: np.ndarray, radius: int = 6) -> np.ndarray:
+    """(3,) float32 median colour of a crop (512, 512, 3) uint8 around (n, 2) points."""
+    points = np.clip(np.round(points).astype(int), radius, 511 - radius)
+    pixels = [crop[y - radius : y + radius, x - radius : x + radius].reshape(-1, 3) for x, y in points]
+    return np.median(np.concatenate(pixels).astype(np.float32), axis=0)
+
+
+def brightness(colour: np.ndarray) -> float:
+    """Luma of a colour (3,), 0..255."""
     return float(colour @ np.array([0.299, 0.587, 0.114]))
 
 
