@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.errors import DittoError, InputError  # noqa: E402
+from core.cli import Parser, run_program, set_up_logging  # noqa: E402
+from core.errors import InputError  # noqa: E402
 
 LOG = logging.getLogger("evaluate")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -26,7 +27,7 @@ VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("videos", type=Path, help="a video, or a folder of them")
     parser.add_argument("--truth", type=Path, help="real recording of the same speech, or a folder with equal names")
     parser.add_argument("--source", type=Path, help="portrait that was animated, or a folder with equal names")
@@ -34,7 +35,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--closures", type=Path, help="CSV with start,end in seconds of sounds that close the lips")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--plots", type=Path, help="write a PNG of the curves of each video into this folder")
-    return parser.parse_args(argv)
+    return parser.parse(argv)
 
 
 def list_videos(path: Path) -> list[Path]:
@@ -120,17 +121,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    set_up_logging()
     args = parse_args(argv)
-    try:
-        run(args)
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_program(lambda: run(args))
 
 
 if __name__ == "__main__":

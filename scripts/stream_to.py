@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import threading
@@ -19,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.errors import DittoError  # noqa: E402
+from core.cli import Parser, run_program, set_up_logging  # noqa: E402
 
 EXAMPLE = ROOT / "example" / "portrait.png"
 PIECE = 1280  # bytes of standard input per read, 40 ms
@@ -27,7 +26,7 @@ PIECE = 1280  # bytes of standard input per read, 40 ms
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--sink", required=True, help="rtmp://..., a file ending in .mp4, or /dev/videoN")
     parser.add_argument("--source_path", default=str(EXAMPLE), help="portrait [example/portrait.png]")
     parser.add_argument("--audio_path", help="speech file, or - for PCM on the standard input [none: idle]")
@@ -35,7 +34,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data_root", default="auto", help="folder of a model pack, or 'auto' [auto]")
     parser.add_argument("--max_size", type=int, default=720, help="longest side of the picture [720]")
     parser.add_argument("--seed", type=int, default=0, help="decides head motion and blinks [0]")
-    return parser.parse_args(argv)
+    return parser.parse(argv)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,17 +81,9 @@ def _listen(talk, ended: threading.Event) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    set_up_logging()
     args = parse_args(argv)
-    try:
-        frames = run(args)
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    print(f"{args.sink}: {frames} frames")
-    return 0
+    return run_program(lambda: print(f"{args.sink}: {run(args)} frames"))
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def test_command_compares_folders(talking, tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (["missing.mp4"], "no such video"),
     ([SPEECH], "video"),
-    ([ROOT / "example"], "no videos"),
+    ([ROOT / "tests" / "golden"], "no videos"),
 ])
 def test_bad_input_is_one_line(arguments, words):
     done = run_script(*arguments)
