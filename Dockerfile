@@ -11,4 +11,5 @@ COPY . .
 RUN useradd --create-home avatar && mkdir -p /data && chown avatar /data
 USER avatar
 EXPOSE 8000
+HEALTHCHECK CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health', timeout=3)"]
 CMD ["python", "scripts/serve.py", "--host", "0.0.0.0", "--port", "8000", "--state", "/data"]

@@ -55,7 +55,9 @@ def build_page(sdk: Any, workplace: Path):
         with gr.Row():
             with gr.Column():
                 with gr.Tab("Picture"):
-                    picture = gr.Image(str(PORTRAIT), type="filepath", label="Portrait", sources=["upload", "webcam"])
+                    picture = gr.Image(
+                        str(PORTRAIT), type="filepath", label="Portrait", sources=["upload", "webcam"], height=380
+                    )
                 with gr.Tab("Video"):
                     clip = gr.Video(label="Portrait video (used instead of the picture)", sources=["upload"])
                 with gr.Tab("Speech"):
