@@ -14,15 +14,18 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from core.control_flags import add_control_flags, resolve_controls
 from core.errors import DittoError, InputError, StageError
 from core.speed import PRECISIONS, Speed
+from core.video_flags import add_video_flags
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
+FORK_NAMES = {"source_path": "--source_video", "audio_path": "--audio", "output_path": "--output"}
 BATCH_FLAGS = ("jobs", "workers", "resume", "engine", "address")
 LOG = logging.getLogger("ditto")
 
@@ -47,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> Parser:
     """All flags of the front door, grouped. Names and meanings are the reference's where it has them."""
     parser = Parser(
-        prog="inference.py",
+        prog=Path(sys.argv[0]).name,
         description=__doc__.splitlines()[0],
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
@@ -55,9 +58,14 @@ def build_parser() -> Parser:
         "Defaults in brackets are those of the embedded pack; other packs bring their own.",
     )
     main_io = parser.add_argument_group("input and output")
-    main_io.add_argument("--source_path", help="picture (png, jpeg, ...) or video (mp4, ...) [example/portrait.png]")
-    main_io.add_argument("--audio_path", help="speech: wav, mp3, m4a, flac, ogg, ... [example/speech.wav]")
-    main_io.add_argument("--output_path", help="video to write [output/result.mp4]")
+    main_io.add_argument(
+        "--source_path",
+        "--source_video",
+        "--source",
+        help="picture, video, folder of pictures or pattern such as frames/%%04d.png [example/portrait.png]",
+    )
+    main_io.add_argument("--audio_path", "--audio", help="speech: wav, mp3, m4a, flac, ogg, ... [example/speech.wav]")
+    main_io.add_argument("--output_path", "--output", help="video to write [output/result.mp4]")
     main_io.add_argument("--crf", type=int, help="video quality, 0 (best) to 51; lower is larger [18]")
     main_io.add_argument(
         "--no_tag",
@@ -125,6 +133,7 @@ def build_parser() -> Parser:
     source.add_argument("--crop_scale", type=float, help="size of the face crop over the size of the face [2.3]")
     source.add_argument("--crop_vx_ratio", type=float, help="shift of the crop to the right, in crop sizes [0]")
     source.add_argument("--crop_vy_ratio", type=float, help="shift of the crop downwards, in crop sizes [-0.125]")
+    add_video_flags(parser)
     many = parser.add_argument_group("many runs (docs/controls.md)")
     many.add_argument("--jobs", metavar="FILE", help=".csv or .yaml with source, audio, output and options of each run")
     many.add_argument("--workers", type=int, help="processes, spread over the GPUs that are there [one per GPU, or 1]")
@@ -137,9 +146,16 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code (0 done, 1 internal failure, 2 bad input, 130 interrupted)."""
-    options = vars(build_parser().parse(argv))
+def main(argv: list[str] | None = None, required: Sequence[str] = (), **defaults: Any) -> int:
+    """Run the command line; returns the exit code (0 done, 1 internal failure, 2 bad input, 130 interrupted).
+
+    required: options without which nothing is done. defaults: options for when the command line does not have them.
+    """
+    parser = build_parser()
+    options = {**defaults, **vars(parser.parse(argv))}
+    missing = [FORK_NAMES[name] for name in required if name not in options]
+    if missing:
+        parser.error(f"{', '.join(missing)} must be given")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it has to say comes as our own errors
     verbose, quiet = options.pop("verbose", False), options.pop("quiet", False)
     level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
@@ -228,7 +244,8 @@ def pack_arguments(options: dict) -> dict:
 
 def run_batch(options: dict, quiet: bool) -> int:
     """Do all jobs of a file; returns 0, or 1 when some have failed. Raises DittoError when none can be done."""
-    from core.job_workers import run_in_processes, run_on_ray
+    from core.job_ray import run_on_ray
+    from core.job_workers import run_in_processes
     from core.jobs import DoneLog, read_jobs
 
     path, workers, resume, engine, address = (options.pop(name, None) for name in BATCH_FLAGS)
@@ -259,8 +276,12 @@ def run_batch(options: dict, quiet: bool) -> int:
     return 1 if failed else 0
 
 
-if __name__ == "__main__":
-    code = main()
+def leave(code: int) -> NoReturn:
+    """End the process at once: a stage left behind in native code would make an ordinary exit crash."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # a stage left behind may still be in native code, which an ordinary exit would abort with a crash
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    leave(main())

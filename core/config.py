@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from core.atomic_components.emotion import parse_emotion
 from core.errors import DittoError, InputError, PackError
 from core.options import (
     CONTROL_RANGES,
@@ -47,7 +48,7 @@ CHOICES = {  # option: its values
     "sampler": ("ddim", "dpm"),
     "preset": PRESETS,
     "loop": ("mirror", "loop", "hold", "once"),
-    "region": ("crop", "face", "lower", "mouth"),
+    "region": ("auto", "crop", "face", "lower", "mouth"),
     "color_match": ("auto", "on", "off"),
 }
 
@@ -176,6 +177,8 @@ def make_options(config: PackConfig | None = None, **given: Any) -> RunOptions:
         values.update(online)
     values.update(preset_options(given.get("preset", ""), {**values, **given}))
     values.update(given)
+    if "emo" in given:
+        parse_emotion(given["emo"])
     if values.get("blink_rate") is not None and "delta_eye_open_n" in given:
         raise InputError("blink_rate and delta_eye_open_n both say when to blink; give one of them")
     groups = {}

@@ -57,7 +57,7 @@ def resolve_controls(options: dict[str, Any]) -> dict[str, Any]:
 
     Raises InputError for a file that cannot be used, and for two that both control frames.
     """
-    from core.atomic_components.controls import CONTROLS
+    from core.atomic_components.controls import CONTROLS, check_controls
     from core.more_kwargs import options_from
     from core.timeline import read_timeline
 
@@ -68,5 +68,9 @@ def resolve_controls(options: dict[str, Any]) -> dict[str, Any]:
     if "ctrl" in out:
         if "ctrl_info" in more or "ctrl_info" in out:
             raise InputError("--ctrl and the ctrl_info of --more_kwargs both control frames; give one of them")
-        out["ctrl_info"] = read_timeline(out.pop("ctrl"), CONTROLS)
+        path = out.pop("ctrl")
+        out["ctrl_info"] = read_timeline(path, CONTROLS)
+        for name, curve in out["ctrl_info"].curves.items():
+            for value in curve.values:
+                check_controls({name: value}, str(path))
     return {**more, **out}

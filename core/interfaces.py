@@ -96,6 +96,8 @@ class Models:
         stitch: stitching network, or None where the pack needs none.
         blink_array: canonical keypoints (21, 3) -> (m, 63) blink of that face; None: the configuration has one.
         blink_intervals: (rng, frames) -> frames between blinks; None: the configuration decides.
+        move_alpha: (what `warp` returned, (512, 512) uint8 opacity of the source crop) -> that of the rendered crop;
+            None: opacity cannot follow the head.
         identity: what tells these models from those of other packs, for what is kept on disk; "" keeps nothing.
     """
 
@@ -111,3 +113,4 @@ class Models:
     seq_frames: int = SEQ_FRAMES
     batch: BatchRenderer | None = None
     identity: str = ""
+    move_alpha: Callable[[Any, np.ndarray], np.ndarray] | None = None

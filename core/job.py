@@ -14,8 +14,8 @@ import numpy as np
 from core.atomic_components.writer import Writer
 from core.avatar import Frame
 from core.errors import OutputError
-from core.media import VideoWriter
-from core.motion import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, num_frames
+from core.media import PictureWriter, VideoWriter, open_output
+from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME, frames_at, num_frames
 from core.pipeline import Pipeline, Stage, StageTiming
 from core.playback import LiveReport, PlaybackMeter, keep_pace
 from core.run_plan import RunPlan
@@ -72,10 +72,9 @@ def run_job(plan: RunPlan, job: Job) -> tuple[int, dict[str, StageTiming], LiveR
     Raises what a stage raised, and OutputError when frames are missing at the end; then no file is left.
     """
     total = num_frames(len(job.samples))
-    total = min(total, plan.motion.limit or total)
-    how, online = plan.options.writer, plan.options.online_mode
-    video = VideoWriter(job.output, plan.avatar.frames[0].shape[:2], FPS, how.crf, audio=job.audio, tag=how.tag)
-    meter = PlaybackMeter(job.pace) if online else None
+    total = frames_at(min(total, plan.motion.limit or total), plan.avatar.rate)
+    video = _open_output(plan, job)
+    meter = PlaybackMeter(job.pace) if plan.options.online_mode else None
     stages = [plan.hearing(), *plan.frames(), *plan.pictures(), *_metered(meter), Writer(video).stage()]
     progress = job.progress and partial(_report, job.progress, total)
     with Pipeline(stages, on_progress=progress) as pipeline:
@@ -84,9 +83,24 @@ def run_job(plan: RunPlan, job: Job) -> tuple[int, dict[str, StageTiming], LiveR
         else:
             _send(pipeline, job, meter)
     if video.frames != total:
-        Path(job.output).unlink(missing_ok=True)
+        video.remove()
         raise OutputError(f"{job.output}: {video.frames} frames were made for {total} frames of speech")
     return total, pipeline.timings, meter and meter.report()
+
+
+def _open_output(plan: RunPlan, job: Job) -> VideoWriter | PictureWriter:
+    how, avatar = plan.options.writer, plan.avatar
+    return open_output(
+        job.output,
+        avatar.frames[0].shape[:2],
+        avatar.rate,
+        job.audio,
+        crf=how.crf,
+        tag=how.tag,
+        encoder=how.encoder,
+        alpha=avatar.alpha is not None,
+        cut_sound=plan.options.source.loop == "once",
+    )
 
 
 def _send(pipeline: Pipeline, job: Job, meter: PlaybackMeter) -> None:

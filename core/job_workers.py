@@ -1,65 +1,20 @@
-"""Batches of runs: workers that load the models once and keep registered sources, in processes or on a Ray cluster."""
+"""Batches of runs in processes, spread over the GPUs of a machine."""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
-import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from core.control_flags import resolve_controls
 from core.errors import DittoError, PackError
+from core.job_runner import JobRunner
 from core.jobs import BatchJob, JobReport
-
-LOG = logging.getLogger(__name__)
-KEPT_SOURCES = 2  # registered sources a worker keeps; jobs are ordered by source
-
-
-class JobRunner:
-    """Runs jobs one after another on one loaded pack."""
-
-    def __init__(self, load: Mapping[str, Any]):
-        """`load`: arguments of StreamSDK. Raises PackError."""
-        import cv2
-
-        from core.sdk import StreamSDK
-
-        cv2.setNumThreads(1)
-        self._sdk = StreamSDK(**load)
-        self._avatars: OrderedDict[Any, Any] = OrderedDict()
-
-    def run(self, job: BatchJob) -> JobReport:
-        """Do a job. Never raises for what is wrong with it: the report says so."""
-        start = time.perf_counter()
-        try:
-            options = resolve_controls(dict(job.options))
-            avatar = self._avatar(job.source, self._sdk.options(**options))
-            result = self._sdk.run(avatar, job.audio, job.output, **options)
-        except DittoError as error:
-            return JobReport(job.number, job.output, elapsed=time.perf_counter() - start, error=_line(error))
-        except Exception as error:  # one job must not take the others with it
-            LOG.exception("job %d", job.number)
-            said = f"{type(error).__name__}: {_line(error)}"
-            return JobReport(job.number, job.output, elapsed=time.perf_counter() - start, error=said)
-        return JobReport(job.number, job.output, result.frames, time.perf_counter() - start)
-
-    def _avatar(self, source: str, options: Any) -> Any:
-        """The registered source, from an earlier job if there was one."""
-        key = (source, options.source, options.crop)
-        if key not in self._avatars:
-            self._avatars[key] = self._sdk.register(source, options)
-        self._avatars.move_to_end(key)
-        while len(self._avatars) > KEPT_SOURCES:
-            self._avatars.popitem(last=False)
-        return self._avatars[key]
 
 
 @dataclass
@@ -105,51 +60,6 @@ def run_in_processes(jobs: Sequence[BatchJob], workers: int, load: Mapping[str, 
         for worker in pool:
             worker.process.terminate()
             worker.process.join()
-
-
-def run_on_ray(
-    jobs: Sequence[BatchJob], workers: int, load: Mapping[str, Any], address: str | None = None
-) -> Iterator[JobReport]:
-    """Do jobs with actors of Ray, on one machine or a cluster that shares the files; yields as `run_in_processes`.
-
-    `workers` 0 is one per GPU of the cluster, or one. Raises PackError when Ray is not installed or cannot be reached.
-    """
-    try:
-        import ray
-    except ImportError:
-        raise PackError("--engine ray needs Ray: pip install 'ditto-talkinghead[ray]'") from None
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise PackError(f"no Ray cluster at {address or 'this machine'} ({_line(error)})") from None
-    try:
-        yield from _on_cluster(ray, jobs, workers, load)
-    finally:
-        ray.shutdown()
-
-
-def _on_cluster(ray: Any, jobs: Sequence[BatchJob], workers: int, load: Mapping[str, Any]) -> Iterator[JobReport]:
-    waiting = sorted(jobs, key=lambda job: (job.source, job.number))
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    count = min(workers or max(gpus, 1), len(waiting))
-    actor = ray.remote(num_cpus=1, num_gpus=min(1.0, gpus / count), max_restarts=len(jobs))(JobRunner)
-    idle, busy = [actor.remote(load) for _ in range(count)], {}
-    while waiting or busy:
-        while idle and waiting:
-            runner, job = idle.pop(), waiting.pop(0)
-            busy[runner.run.remote(job)] = (runner, job)
-        (done,), _ = ray.wait(list(busy), num_returns=1)
-        runner, job = busy.pop(done)
-        try:
-            report = ray.get(done)
-        except ray.exceptions.ActorDiedError as error:
-            if isinstance(getattr(error, "cause", None), DittoError) or "PackError" in str(error):
-                raise PackError(_line(error)) from None
-            report = JobReport(job.number, job.output, error="its worker died")
-        except ray.exceptions.RayError as error:
-            report = JobReport(job.number, job.output, error=_line(error))
-        idle.append(runner)
-        yield report
 
 
 def visible_gpus() -> list[str]:
@@ -221,7 +131,3 @@ def _give(worker: _Worker, waiting: list[BatchJob], taken: set[str]) -> None:
     waiting.remove(job)
     worker.job, worker.source = job, job.source
     worker.pipe.send(job)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""A jobs file: many runs, a row each. What it says, and which of them are done (see core.job_workers for doing them).
+"""A jobs file: many runs, a row each. What it says, and which are done. core.job_workers and core.job_ray do them.
 
 CSV: a heading with `source`, `audio` and `output`, and any options as further columns; an empty cell gives nothing.
 YAML: a list of such entries, or `defaults` (options) and `jobs` (the list). Paths are relative to the jobs file.

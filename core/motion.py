@@ -110,6 +110,7 @@ class MotionSpace:
     gaze: bool = True  # the gaze correction of spec 13.8 applies to keypoints 11 and 15
     lid_pairs: tuple[tuple[int, int], ...] = ()  # where not: lids of each eye; their x and z say where it looks
     added: tuple[int, ...] = ()  # keypoints of brows and lids that take the generated expression on top of the source's
+    turn_gain: tuple[float, ...] = (1.0, 1.0, 1.0)  # degrees of pitch, yaw, roll to ask for, per degree that is seen
     closed: bool = False  # expression 0 closes the lips, which is how they rest; otherwise they rest as in the source
 
     @classmethod

@@ -107,5 +107,7 @@ class BlendOptions:
     blend_legacy: bool = False  # the mask formulas of the fork, which leave a visible border
     mask_ratio_w: float = 0.9  # part of the crop's width that is not feathered
     mask_ratio_h: float = 0.9  # part of the crop's height that is not feathered
-    region: str = "crop"  # what is replaced: crop, or face, lower (below the eyes), mouth, which follow the face
+    # what is replaced: crop, or face, lower (below the eyes), mouth, which follow the face; auto: the face of a video
+    # whose head moves as it did, which leaves hair and background untouched; else the crop
+    region: str = "auto"
     color_match: str = "auto"  # colours of the face brought to the frame's: on, off, auto (where regions need it)

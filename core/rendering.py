@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.atomic_components.decode_f3d import DecodeBatchF3D, DecodeF3D
+from core.atomic_components.matte import Matte
 from core.atomic_components.warp_f3d import WarpBatchF3D, WarpF3D
 from core.avatar import Avatar
 from core.interfaces import Models
@@ -17,8 +18,10 @@ def render_stages(models: Models, avatar: Avatar) -> list[Stage]:
     """
     batch = models.batch
     if batch is None:
+        opaque = avatar.alpha is None or models.move_alpha is None
         return [
             Stage("warp_f3d", WarpF3D(models.warp, avatar)),
+            *([] if opaque else [Stage("matte", Matte(models.move_alpha, avatar))]),
             Stage("decode_f3d", DecodeF3D(models.decode)),
         ]
     return [

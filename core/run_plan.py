@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -15,17 +16,20 @@ from core.atomic_components.condition_handler import Character, ConditionHandler
 from core.atomic_components.controls import Controls, merged_controls, overall_controls
 from core.atomic_components.motion_stitch import MotionStitch
 from core.atomic_components.putback import PutBack
+from core.atomic_components.retime import Retime
 from core.atomic_components.speech import LiveSpeech, WholeSpeech
 from core.atomic_components.voice_gate import VoiceGate
-from core.avatar import Avatar
+from core.avatar import Avatar, Frame
 from core.config import PackConfig, RunOptions
 from core.errors import InputError
 from core.interfaces import Models
-from core.motion import transform_keypoints
+from core.motion import FPS, transform_keypoints
 from core.pipeline import Stage
 from core.rendering import render_stages
 from core.utils.color_match import SeamColours
 from core.utils.mask import blend_mask, region_masks
+
+LOG = logging.getLogger(__name__)
 
 
 def check_mode(options: RunOptions, models: Models) -> None:
@@ -103,22 +107,34 @@ class RunPlan:
 
     def frames(self) -> list[Stage]:
         """Speech -> frames with keypoints."""
-        return [Stage("audio2motion", self.motion, self.motion.finish), Stage("motion_stitch", self._stitch)]
+        stages = [Stage("audio2motion", self.motion, self.motion.finish), Stage("motion_stitch", self._stitch)]
+        if self.avatar.rate != FPS:
+            retime = Retime(self.avatar, self._models.space)
+            stages.append(Stage("retime", retime, retime.finish))
+        return stages
 
     def pictures(self) -> list[Stage]:
-        """Frames with keypoints -> finished pictures."""
+        """Frames with keypoints -> finished pictures. Raises InputError for blending that cannot be done."""
+        self._put_back()
         return [
             *render_stages(self._models, self.avatar),
-            Stage("putback", self._put_back()),
+            Stage("putback", _OnFirstUse(self._put_back)),
         ]
 
     def _put_back(self) -> PutBack:
-        blend = self.options.blend
-        whole_crop = blend.region == "crop"
-        mask = blend_mask(blend) if whole_crop else region_masks(blend, self.avatar.mesh)
+        region = self._region()
+        blend = replace(self.options.blend, region=region)
+        mask = blend_mask(blend) if region == "crop" else region_masks(blend, self.avatar.mesh)
         # In the whole crop the seam lies in hair and background, which the reference leaves as they come.
-        wanted = blend.color_match == "on" or (blend.color_match == "auto" and not whole_crop)
+        wanted = blend.color_match == "on" or (blend.color_match == "auto" and region != "crop")
         return PutBack(self.avatar, mask, SeamColours(always=blend.color_match == "on") if wanted else None)
+
+    def _region(self) -> str:
+        blend, avatar = self.options.blend, self.avatar
+        if blend.region != "auto":
+            return blend.region
+        plain = not avatar.is_image and avatar.mesh is not None and not blend.blend_legacy
+        return "face" if plain and not self._stitch.moves_head() else "crop"
 
     def _warm_up(self) -> None:
         """Render the source as it is, so that nothing which is made on first use delays the first frame."""
@@ -145,7 +161,34 @@ class RunPlan:
         scale = character.scale if character.is_reference else None
         intervals = models.blink_intervals and partial(_intervals, models.blink_intervals, options.seed)
         stitch = replace(options.stitch, overall_ctrl_info=self._overall)
+        if self._must_stay():
+            stitch = replace(stitch, use_d_keys=("exp",))
         return MotionStitch(self.avatar, stitch, models.space, rng, models.stitch, scale, intervals)
+
+
+    def _must_stay(self) -> bool:
+        """Whether a picture's head must stay where it is, for what is drawn around it does not move along."""
+        if not self.avatar.is_image or self.options.stitch.use_d_keys is not None:
+            return False
+        region = self.options.blend.region
+        if region not in ("auto", "crop"):
+            LOG.warning("region is '%s': the head of a picture stays still, only its face moves", region)
+        fixed_edge = self.avatar.alpha is not None and self._models.move_alpha is None
+        if fixed_edge:
+            LOG.warning("alpha: this pack cannot move transparency, so the head of a picture stays still")
+        return region not in ("auto", "crop") or fixed_edge
+
+
+class _OnFirstUse:
+    """A stage that is made when its first item comes: by then everything has been said about the run."""
+
+    def __init__(self, make: Callable[[], Callable[[Frame], Frame]]):
+        self._make, self._stage = make, None
+
+    def __call__(self, frame: Frame) -> Frame:
+        if self._stage is None:
+            self._stage = self._make()
+        return self._stage(frame)
 
 
 def _intervals(draw: Any, seed: int, frames: int) -> list[int]:

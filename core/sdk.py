@@ -15,14 +15,16 @@ from core.atomic_components.audio_chunks import CHUNK_SIZE
 from core.atomic_components.avatar_registrar import AvatarRegistrar
 from core.atomic_components.controls import Controls
 from core.avatar import Avatar
+from core.avatar_fit import fit_speech, refitted
 from core.config import RunOptions, make_options
+from core.conflicts import check_conflicts, check_live
 from core.errors import InputError
 from core.file_run import FileRun
 from core.job import Job, Progress, RunResult, run_job
 from core.live import LiveSession, VideoFrame
 from core.media import check_output, read_audio
 from core.more_kwargs import options_from
-from core.motion import FPS, frame_rate, frames_at, num_frames
+from core.motion import frame_rate, frames_at, num_frames
 from core.packs import load_pack
 from core.pipeline import Pipeline, Stage
 from core.run_plan import RunPlan, as_samples, check_mode
@@ -87,6 +89,7 @@ class StreamSDK:
         """Options of a run with this pack, see `core.config.make_options`. Raises InputError."""
         options = make_options(self.config, **given)
         check_mode(options, self.models)
+        check_conflicts(options, given)
         return options
 
     def run(
@@ -116,15 +119,19 @@ class StreamSDK:
         if pace and not chosen.online_mode:
             raise InputError("pace is for online mode; turn online_mode on, or leave it out")
         registered = isinstance(source, Avatar)
-        check_output(output, (audio,) if registered else (source, audio))
+        check_output(output, (audio,) if registered else (source, audio), chosen.source.alpha)
         samples = read_audio(audio)
         if chosen.N_d <= 0:
             chosen = replace(chosen, N_d=num_frames(len(samples)))
-        avatar = source if registered else self.register(source, chosen)
+        avatar = refitted(source, chosen) if registered else self.register(source, chosen)
+        if chosen.source.loop == "once":
+            samples = fit_speech(samples, avatar)
+            chosen = replace(chosen, N_d=num_frames(len(samples)))
         with self._blas:
             plan = RunPlan(self.config, self.models, avatar, chosen)
             frames, timings, live = run_job(plan, Job(samples, audio, output, progress, pace))
-        return RunResult(Path(output), frames, frames / FPS, time.perf_counter() - start, timings, live)
+        seconds = float(frames / avatar.rate)
+        return RunResult(Path(output), frames, seconds, time.perf_counter() - start, timings, live)
 
     def session(self, source: str | Path | Avatar, **options: Any) -> LiveSession:
         """A live session, see `core.live`: speech is pushed, frames are iterated. Raises DittoError."""
@@ -167,6 +174,7 @@ class StreamSDK:
             LOG.warning("setup() before close(): the run that was set up is given up")
             self.cancel()
         options = self.options(**kwargs)
+        check_live(options)
         output = Path(f"{output_path}.tmp.mp4")
         check_output(output, (source_path,))
         avatar = self.register(source_path, options)
@@ -257,5 +265,6 @@ class StreamSDK:
         self, source: str | Path | Avatar, chunks: Iterable[np.ndarray] | None, options: Mapping[str, Any]
     ) -> LiveSession:
         chosen = self.options(**{**options, "online_mode": True})
-        avatar = source if isinstance(source, Avatar) else self.register(source, chosen)
+        check_live(chosen)
+        avatar = refitted(source, chosen) if isinstance(source, Avatar) else self.register(source, chosen)
         return LiveSession(RunPlan(self.config, self.models, avatar, chosen), self._blas, chunks)

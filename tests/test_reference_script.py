@@ -132,7 +132,7 @@ def test_controls_of_both_calls_are_merged(sdk, speech, tmp_path):
     turn, drop = {2: {"delta_yaw": 12}}, {2: {"delta_pitch": 9}}
     plain, both, first = head({}, {}), head(turn, drop), head(turn, {})
     assert np.abs(first - plain)[2].max() > 60 and np.abs(both - first)[2].max() > 60
-    assert np.abs(both - plain)[0].max() < 40
+    assert np.abs(both - plain)[0].mean() < 1, "only the encoder may tell them apart"
 
 
 def test_no_state_is_carried_over(sdk, speech, tmp_path):

@@ -10,7 +10,8 @@ from core.atomic_components.pose import follow_gaze, shift_gaze
 from core.motion import FPS, NUM_KEYPOINTS, MotionSpace
 
 EYEBALL = 0.133  # radius in distances of the outer eye corners
-WIDE = 0.4  # part of a blink's way that lids go the other way when the eyes are wide open
+WIDE = 0.3  # part of a blink's way that lids go the other way when the eyes are wide open
+LIDDED = 1.35  # power of a closure: lids half way down would hide three quarters of an eye
 FOLLOW = 0.5  # part of a head's turn that eyes of explicit packs make up for, so as to stay on the viewer
 _SPREAD = 0.35  # of the logarithm of the time between blinks
 _FIRST = (0.2, 0.8)  # of such a time until the first blink
@@ -61,7 +62,7 @@ class Lids:
     def set(self, exp: np.ndarray, openness: float, row: int, mask: np.ndarray) -> None:
         """Change `exp` (63,), which holds blink row `row`, on `mask` (63,): -1 shut .. 0 as it is .. 1 wide."""
         if openness < 0:
-            exp -= openness * mask * (self._peak - self._blink[row])
+            exp += (-openness) ** LIDDED * mask * (self._peak - self._blink[row])
         else:
             exp -= openness * WIDE * (1 - self._closure[row]) * mask * self._shut
 

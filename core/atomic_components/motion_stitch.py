@@ -74,10 +74,7 @@ class MotionStitch:
         self._drive_eye = avatar.is_image if options.drive_eye is None else options.drive_eye
         self._blink = _blink_array(avatar, options)
         self._masks = expression_masks(space, self._drive_eye, self._blink is not None)
-        if options.fade_type not in ("", "d0", "s"):
-            raise InputError(f"fade_type is '{options.fade_type}'; use '', 'd0' (first frame) or 's' (source)")
-        if options.vad_parts not in ("lip", "all"):
-            raise InputError(f"vad_parts is '{options.vad_parts}'; use 'lip' or 'all'")
+        _check_words(options)
         self._overall = check_controls(dict(options.overall_ctrl_info), "overall_ctrl_info")
         self._follow = space.gaze and self._drive_eye if options.gaze_follow is None else options.gaze_follow
         self._lids = None if self._blink is None else Lids(self._blink)
@@ -107,6 +104,12 @@ class MotionStitch:
         self._check_eyes()
         if n > 0 and n != len(self._blinks):
             self._set_length(n)
+
+    def moves_head(self) -> bool:
+        """Whether the head may be elsewhere than in the source."""
+        names = [f"{kind}_{name}" for kind in ("delta", "alpha", "amp") for name in ANGLES]
+        asked = any(name in self._overall or mentions(self._controls, (name,)) for name in names)
+        return asked or not self._mix.keeps_pose()
 
     def set_reference(self, motion: Motion) -> None:
         """The generated frame that relative motion is measured from; without it, the first one to come."""
@@ -199,7 +202,9 @@ class MotionStitch:
         driven, kept, blinking = self._masks
         added = self._added if self._lids is None else self._added * self._lids.open_share(row, self._eye_mask)
         exp = pose.exp * np.maximum(driven, added) + source.exp * kept
-        if self._clock is not None or self._blinks:
+        if self._clock is not None:  # asked for, also in a video
+            exp += self._blink[row] * self._eye_mask
+        elif self._blinks:
             exp += self._blink[row] * blinking
         pose.exp[:] = exp
 
@@ -210,12 +215,12 @@ class MotionStitch:
             pose.exp[:] += (controls["amp_exp"] - 1) * self._lip_mask * (pose.exp - still)
         if controls["vad_alpha"] < 1:
             pose.exp[:] += (1 - controls["vad_alpha"]) * self._vad_mask * (still - pose.exp)
-        for name, own in zip(ANGLES, source.angles, strict=True):
+        for name, own, gain in zip(ANGLES, source.angles, self._space.turn_gain, strict=True):
             size, delta, factor = (controls.get(f"{kind}_{name}") for kind in ("amp", "delta", "alpha"))
             if size is not None:
                 pose.degrees[name] = own + size * (pose.angle(name) - own)
             if delta is not None or factor is not None:
-                pose.degrees[name] = (pose.angle(name) + (delta or 0)) * (1 if factor is None else factor)
+                pose.degrees[name] = (pose.angle(name) + gain * (delta or 0)) * (1 if factor is None else factor)
         sizes = [controls.get(f"amp_{name}", 1) for name in ANGLES]
         if any(size != 1 for size in sizes):  # a neck carries the head along
             t, at_rest = pose.vector[TRANSLATION], source.pose.vector[TRANSLATION]
@@ -239,6 +244,13 @@ class MotionStitch:
             elif name in SLICES:
                 part = pose.vector[SLICES[name]]
                 part[:] = share * part + (1 - share) * target.vector[SLICES[name]]
+
+
+def _check_words(options: StitchOptions) -> None:
+    if options.fade_type not in ("", "d0", "s"):
+        raise InputError(f"fade_type is '{options.fade_type}'; use '', 'd0' (first frame) or 's' (source)")
+    if options.vad_parts not in ("lip", "all"):
+        raise InputError(f"vad_parts is '{options.vad_parts}'; use 'lip' or 'all'")
 
 
 def _blink_array(avatar: Avatar, options: StitchOptions) -> np.ndarray | None:

@@ -81,6 +81,10 @@ class Mix:
             gain[SLICES[key]] = factor * (ratio if key == "exp" or key in ANGLES else 1)
         return cls(driven, gain)
 
+    def keeps_pose(self) -> bool:
+        """Whether scale, angles and place stay those of the source."""
+        return not self.driven[: EXP.start].any()
+
     def apply(self, driving: Pose, source: Pose, reference: np.ndarray | None) -> Pose:
         """Driven parts over the source's. Angle differences are taken on the logits, as the models were tuned for."""
         if reference is None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from core.avatar import Frame
-from core.media import VideoWriter
+from core.media import PictureWriter, VideoWriter
 from core.pipeline import Stage
 
 
 class Writer:
     """Writes each frame's image, in order, and counts them."""
 
-    def __init__(self, video: VideoWriter):
+    def __init__(self, video: VideoWriter | PictureWriter):
         self.video = video
 
     @property

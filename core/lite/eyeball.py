@@ -15,8 +15,9 @@ import numpy as np
 IRIS = 0.23  # radius over eye width
 EDGE = 0.03  # of the eye width, over which motion comes to rest at the lids
 STRETCHED = 0.65  # part of the opening that a wider eye stretches, from the upper lid
-MAX_SIDE, MAX_UP, MAX_WIDE = 0.22, 0.22, 0.5  # of the eye width, of the opening, of the opening
-LID_FOLLOW = 0.9  # how far upper lids go along with the eyes, in openings per opening; up less than down
+MAX_SIDE, MAX_UP, MAX_WIDE = 0.22, 0.24, 0.5  # of the eye width, of the opening, of the opening
+FULL_UP = 0.8  # openings to look up that show as MAX_UP: more stretch would fold the picture
+LID_FOLLOW = 1.6  # how far upper lids go along with what is shown, in openings per opening; up half as far as down
 START = 0.004  # of those units: less changes no pixel
 LEAST_SHIFT = 0.05  # pixels
 
@@ -63,13 +64,13 @@ class EyeBall:
 
     def lid_follow(self, look: Look) -> float:
         """Growth of the opening that comes with looking up; negative, a closure, with looking down."""
-        up = float(np.clip(look.up / self.opening, -MAX_UP, MAX_UP))
-        return LID_FOLLOW * up * (0.6 if up > 0 else 1.0)
+        up = self._up(look)
+        return LID_FOLLOW * up * (0.5 if up > 0 else 1.0)
 
     def draw(self, crop: np.ndarray, out: np.ndarray, look: Look) -> None:
         """Draw the eye of `crop` into `out`, both (512, 512, 3) uint8."""
         side = float(np.clip(look.side / self.width, -MAX_SIDE, MAX_SIDE))
-        up = float(np.clip(look.up / self.opening, -MAX_UP, MAX_UP))
+        up = self._up(look)
         wide = float(np.clip(look.wide + max(self.lid_follow(look), 0), 0, MAX_WIDE))
         if max(abs(side), abs(up), wide) < START:
             return
@@ -80,6 +81,10 @@ class EyeBall:
         ys, xs = np.mgrid[rows, columns].astype(np.float32)
         map_x, map_y = xs + du * ax + dv * nx, ys + du * ay + dv * ny
         out[self.box] = cv2.remap(crop, *(m.astype(np.float32) for m in (map_x, map_y)), cv2.INTER_CUBIC)
+
+    def _up(self, look: Look) -> float:
+        """How far up the eye is shown to look, in openings."""
+        return MAX_UP * float(np.clip(look.up / self.opening / FULL_UP, -1, 1))
 
     def _widened(self, wide: float) -> np.ndarray:
         """How much lower each pixel's source lies when the upper lid goes up by `wide` openings."""

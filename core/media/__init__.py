@@ -4,6 +4,7 @@ from core.media.alpha_frames import AlphaFrames, spread_colours
 from core.media.audio import read_audio
 from core.media.encoders import choose_encoder
 from core.media.images import fit_size, read_alpha, read_image
+from core.media.output import open_output
 from core.media.output_place import check_output, is_picture_pattern
 from core.media.picture_sequence import PictureFrames, PictureSequence, sequence_files
 from core.media.picture_writer import PictureWriter
@@ -28,6 +29,7 @@ __all__ = [
     "is_image",
     "is_picture_pattern",
     "is_video",
+    "open_output",
     "read_alpha",
     "read_audio",
     "read_image",

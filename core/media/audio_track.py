@@ -32,7 +32,7 @@ _GAINS = {
 
 
 class AudioTrack:
-    """The AAC (or Opus) stream of a container, made from the samples of a sound file block by block, so memory stays flat.
+    """The AAC or Opus stream of a container, made from a sound file block by block, so memory stays flat.
 
     Rate and channels are those of the file where AAC and stereo allow; 48 kHz and a mix to stereo otherwise. The stream
     lasts as long as the recording. Raises InputError, also while writing, for what read_audio() refuses.

@@ -114,6 +114,10 @@ class VideoWriter:
             os.replace(self._temporary, self.path)
             self._created = []
 
+    def remove(self) -> None:
+        """Removes what close() has put into place."""
+        self.path.unlink(missing_ok=True)
+
     def abort(self) -> None:
         """Gives up: removes the temporary file and the directories made for it. No-op after close()."""
         container, self._container, self._audio = self._container, None, None
@@ -130,7 +134,8 @@ class VideoWriter:
         try:
             with av.open(str(self._temporary)) as container:
                 stream = container.streams.video[0]
-                frames = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))  # webm has no count
+                # a webm does not say how many there are
+                frames = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
         except (av.FFmpegError, IndexError):
             frames = 0
         if frames != self.frames:

@@ -5,8 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.atomic_components.controls import blink_rows, build_controls, frame_controls, merged_controls
+from core.atomic_components.controls import (
+    blink_rows,
+    build_controls,
+    frame_controls,
+    mentions,
+    merged_controls,
+    overall_controls,
+)
 from core.errors import InputError
+from core.options import ControlOptions
+from core.timeline import Curve, Timeline
 
 
 def starts(rows):
@@ -92,3 +101,26 @@ def test_controls_merge_by_frame_and_name():
 def test_controls_that_do_not_exist_or_are_out_of_range(ctrl_info, words):
     with pytest.raises(InputError, match=words):
         frame_controls(ctrl_info)
+
+
+def test_a_timeline_goes_on_beyond_its_last_key_under_fades_and_frames():
+    line = Timeline({"delta_yaw": Curve((0.0, 10.0), (0.0, 10.0), False), "smile": Curve((0.0,), (0.5,), False)})
+    controls = build_controls(100, fade_out=10, ctrl_info=merged_controls(line, {50: {"smile": 1.0}}))
+    assert controls[5] == {"delta_yaw": 5.0, "smile": 0.5}
+    assert controls[50] == {"delta_yaw": 10.0, "smile": 1.0}
+    assert controls.get(94) == {"delta_yaw": 10.0, "smile": 0.5, "fade_alpha": 0.5}
+    assert mentions(controls, ("smile",)) and mentions(controls, ("fade_alpha",))
+    assert not mentions(controls, ("gaze_x",))
+
+
+@pytest.mark.parametrize("name, value", [("smile", 3.0), ("emo", "merry"), ("delta_yaw", "left")])
+def test_a_timeline_with_bad_values_is_refused(name, value):
+    with pytest.raises(InputError, match=f"{name}|{value}"):
+        frame_controls(Timeline({name: Curve((0.0,), (value,), True)}))
+
+
+def test_what_is_chosen_by_name_goes_before_the_pack():
+    chosen = ControlOptions(delta_pitch=0.0, smile=1.0)
+    assert overall_controls({"delta_pitch": 2, "delta_yaw": 1}, chosen) == {
+        "delta_pitch": 0.0, "delta_yaw": 1, "smile": 1.0,
+    }

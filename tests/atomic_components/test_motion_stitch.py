@@ -135,6 +135,29 @@ def test_alpha_scales_degrees(avatar, golden, motion_of):
     assert np.abs(turned(alpha_yaw=0.5) - turned()).max() > 1e-4
 
 
+def test_amplitude_scales_the_way_from_the_source(run):
+    """0 keeps the head of the source, 1 changes nothing, and the angles go the same way, twice as far, at 2."""
+    options = {"drive_eye": False, "flag_stitching": False, "use_d_keys": ("pitch", "yaw", "roll")}
+
+    def heads(amount):
+        names = ("amp_pitch", "amp_yaw", "amp_roll")
+        return run("img", {**options, "overall_ctrl_info": dict.fromkeys(names, amount)})[1]
+
+    plain = run("img", options)[1]
+    np.testing.assert_allclose(heads(1.0), plain, atol=2e-5)
+    still = heads(0.0)
+    np.testing.assert_allclose(still, np.broadcast_to(still[:1], still.shape), atol=2e-5)
+    once, twice = (np.abs(made[1:] - still[1:]).mean() for made in (plain, heads(2.0)))
+    assert twice > 1.5 * once
+
+
+def test_lids_that_cannot_be_moved_are_said_so(run):
+    with pytest.raises(InputError, match="eye_open needs"):
+        run("img", {"overall_ctrl_info": {"eye_open": -1.0}})
+    with pytest.raises(InputError, match="blink_rate needs"):
+        run("img", {}, controls={3: {"blink_rate": 10}})
+
+
 def test_absolute_lips_in_a_canonical_space(avatar, golden, motion_of):
     """Mesh packs: lips are replaced, lids are the source's plus the blink, the rest stays the source's."""
     z = golden("pipeline_motion.npz")

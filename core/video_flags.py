@@ -1,0 +1,80 @@
+"""Command-line flags of video sources, of how the face is laid over them, and of the file that comes out."""
+
+from __future__ import annotations
+
+import argparse
+
+from core.media.encoders import ENCODERS
+
+_EYES = {"auto": None, "true": True, "false": False}
+
+
+def add_video_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags to a parser that suppresses what is not given."""
+    video = parser.add_argument_group("video sources")
+    video.add_argument(
+        "--loop",
+        choices=("mirror", "loop", "hold", "once"),
+        help="when the speech is longer: play back and forth, begin anew, stay at the last frame; once: the result is "
+        "as long as the source, with the lips at rest after shorter speech [mirror]",
+    )
+    video.add_argument(
+        "--motion_frames",
+        type=int,
+        metavar="N",
+        help="preserve the motion of all frames, but take the lips at rest from the first N, neutral ones [0: off]",
+    )
+    video.add_argument("--motion_legacy", action="store_true", help="the same as the fork did it: lips as they are")
+    video.add_argument(
+        "--reference_frame",
+        type=_frame,
+        metavar="auto|N",
+        help="frame from which motion starts, and with --motion_frames the lips [auto: the most neutral one]",
+    )
+    video.add_argument(
+        "--drive_eye",
+        type=_eyes,
+        metavar="auto|true|false",
+        help="generated blinks, or the eyes of the source [auto: generated for a picture]",
+    )
+    blend = parser.add_argument_group("blending")
+    blend.add_argument(
+        "--region",
+        choices=("auto", "crop", "face", "lower", "mouth"),
+        help="what is replaced [auto: the face of a video whose head moves as it did, else the whole crop]",
+    )
+    blend.add_argument(
+        "--blend_mode",
+        choices=("blend", "strong", "replace", "weak", "custom"),
+        help="rendered face with a soft edge, a narrow one, a hard one, half transparent, or as --blend_alpha says "
+        "[blend]",
+    )
+    blend.add_argument("--blend_alpha", type=float, metavar="A", help="custom: share of the rendered face, 0 .. 1")
+    blend.add_argument("--blend_legacy", action="store_true", help="the formulas of the fork, with a visible border")
+    blend.add_argument(
+        "--color_match", choices=("auto", "on", "off"), help="colours of the face as the frame's [auto: if needed]"
+    )
+    out = parser.add_argument_group("result")
+    out.add_argument("--fps", type=float, help="frames per second of the result [25]")
+    out.add_argument(
+        "--encoder", choices=ENCODERS, metavar="NAME", help=f"{', '.join(ENCODERS)} [auto: hardware where it works]"
+    )
+    out.add_argument(
+        "--alpha",
+        action="store_true",
+        help="keep the transparency of the source; the output is .mov (ProRes 4444), .webm (VP9) or frame_%%05d.png",
+    )
+
+
+def _eyes(text: str) -> bool | None:
+    if text not in _EYES:
+        raise argparse.ArgumentTypeError(f"'{text}' is not auto, true or false")
+    return _EYES[text]
+
+
+def _frame(text: str) -> int:
+    if text == "auto":
+        return -1
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is neither auto nor the number of a frame")
+    return int(text)
