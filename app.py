@@ -8,7 +8,6 @@ Needs the extra `app` (gradio).
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.atomic_components.condition_handler import EMOTIONS
+from core.cli import Parser, run_program, set_up_logging
 from core.errors import DittoError, InputError
 from core.media.spoken_text import installed_voices, speak
 
@@ -103,35 +103,33 @@ def _fresh(workplace: Path, suffix: str) -> Path:
     return Path(name)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the page until it is stopped; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1: this machine only]")
-    parser.add_argument("--port", type=int, default=7860, help="port [7860]")
-    parser.add_argument("--data_root", default="auto", help="folder of a model pack, or 'auto' [auto]")
-    args = parser.parse_args(argv)
+def run(args: argparse.Namespace) -> None:
+    """Show the page until it is stopped. Raises DittoError."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
         import gradio  # noqa: F401
-
-        from core.sdk import StreamSDK
-
-        sdk = StreamSDK(data_root=args.data_root)
     except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed; pip install -e '.[app]'", file=sys.stderr)
-        return 2
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        raise InputError(f"{error.name} is not installed; pip install -e '.[app]'") from None
+    from core.sdk import StreamSDK
+
+    sdk = StreamSDK(data_root=args.data_root)
     with tempfile.TemporaryDirectory(prefix="talking-") as workplace:
         page = build_page(sdk, Path(workplace))
         try:
             page.launch(server_name=args.host, server_port=args.port, share=False, allowed_paths=[workplace])
         except OSError as error:
-            print(f"error: cannot listen on {args.host}:{args.port} ({error}); try another --port", file=sys.stderr)
-            return 2
-    return 0
+            raise InputError(f"cannot listen on {args.host}:{args.port} ({error}); try another --port") from None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1: this machine only]")
+    parser.add_argument("--port", type=int, default=7860, help="port [7860]")
+    parser.add_argument("--data_root", default="auto", help="folder of a model pack, or 'auto' [auto]")
+    args = parser.parse(argv)
+    set_up_logging()
+    return run_program(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -9,42 +9,21 @@ A flag that is not given is not passed on, so that the pack's configuration deci
 from __future__ import annotations
 
 import argparse
-import difflib
-import logging
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from core.cli import Parser, leave, run_program, set_up_logging
 from core.control_flags import add_control_flags, resolve_controls
-from core.errors import DittoError, InputError, StageError
+from core.errors import InputError
 from core.speed import PRECISIONS, Speed
 from core.video_flags import add_video_flags
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
 FORK_NAMES = {"source_path": "--source_video", "audio_path": "--audio", "output_path": "--output"}
 BATCH_FLAGS = ("jobs", "workers", "resume", "engine", "address")
-LOG = logging.getLogger("ditto")
-
-
-class Parser(argparse.ArgumentParser):
-    """Answers a wrong flag with one line that suggests the nearest right one."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see --help)\n")
-
-    def parse(self, argv: list[str] | None) -> argparse.Namespace:
-        """Parse `argv`; unknown flags end the program with exit code 2."""
-        args, unknown = self.parse_known_args(argv)
-        if unknown:
-            flag = unknown[0].split("=")[0]
-            near = difflib.get_close_matches(flag, list(self._option_string_actions), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            self.error(f"unknown argument '{flag}'{hint}")
-        return args
 
 
 def build_parser() -> Parser:
@@ -156,23 +135,16 @@ def main(argv: list[str] | None = None, required: Sequence[str] = (), **defaults
     missing = [FORK_NAMES[name] for name in required if name not in options]
     if missing:
         parser.error(f"{', '.join(missing)} must be given")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it has to say comes as our own errors
     verbose, quiet = options.pop("verbose", False), options.pop("quiet", False)
-    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        if "jobs" in options:
-            return run_batch(options, quiet)
-        result = generate(options, show_progress=not quiet)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 130
-    except DittoError as error:
-        if isinstance(error, StageError):
-            LOG.info("where it happened:", exc_info=True)  # ours to mend; shown with --verbose
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
+    set_up_logging(verbose, quiet)
+    if "jobs" in options:
+        return run_program(lambda: run_batch(options, quiet), "interrupted; finished jobs stay, --resume skips them")
+    return run_program(lambda: run_one(options, verbose, quiet), "interrupted; nothing was written")
+
+
+def run_one(options: dict, verbose: bool, quiet: bool) -> None:
+    """One run, and what there is to say about it."""
+    result = generate(options, show_progress=not quiet)
     if not quiet:
         print(
             f"{result.output}: {result.frames} frames, {result.seconds:.2f} s of video in {result.elapsed:.2f} s "
@@ -183,7 +155,6 @@ def main(argv: list[str] | None = None, required: Sequence[str] = (), **defaults
     if verbose:
         for name, timing in result.timings.items():
             print(f"  {name:<14} {1000 * timing.busy / max(timing.count, 1):7.2f} ms x {timing.count}")
-    return 0
 
 
 def live_figures(live) -> str:
@@ -274,13 +245,6 @@ def run_batch(options: dict, quiet: bool) -> int:
         skipped = f", {len(jobs) - len(todo)} were done before" if len(todo) < len(jobs) else ""
         print(f"{len(todo) - failed} of {len(todo)} jobs done, {failed} failed{skipped}")
     return 1 if failed else 0
-
-
-def leave(code: int) -> NoReturn:
-    """End the process at once: a stage left behind in native code would make an ordinary exit crash."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 Takes all flags of inference.py; see --help.
 """
 
-from inference import leave, main
+from core.cli import leave
+from inference import main
 
 REQUIRED = ("source_path", "audio_path", "output_path")
 

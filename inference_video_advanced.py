@@ -6,7 +6,8 @@ r"""Preserved motion and blend control together, as in the fork's script of this
 Takes all flags of inference.py.
 """
 
-from inference import leave, main
+from core.cli import leave
+from inference import main
 
 REQUIRED = ("source_path", "audio_path", "output_path")
 

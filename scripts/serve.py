@@ -19,7 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.errors import DittoError, InputError, OutputError  # noqa: E402
+from core.cli import Parser, leave, run_program, set_up_logging  # noqa: E402
+from core.errors import InputError, OutputError  # noqa: E402
 
 PING = 1.5  # seconds between signs of life of a WebSocket
 PONG = 3.0  # seconds for the answer; a session that vanishes is gone within 5 s
@@ -29,7 +30,7 @@ LOCAL = ("127.0.0.1", "::1", "localhost")
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1: this machine only]")
     parser.add_argument("--port", type=int, default=8000, help="port, 0 for any free one [8000]")
     parser.add_argument("--state", type=Path, help="folder of avatars and jobs [in the user's cache folder]")
@@ -40,7 +41,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--token", default=os.environ.get("DITTO_TOKEN") or None, help="password [$DITTO_TOKEN]")
     parser.add_argument("--origin", action="append", default=[], help="page of another host that may use the server")
     parser.add_argument("--ice_server", action="append", default=[], help="STUN or TURN address for WebRTC [none]")
-    return parser.parse_args(argv)
+    return parser.parse(argv)
 
 
 def serve(args: argparse.Namespace) -> None:
@@ -91,30 +92,26 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> None:
+    """Check the command line and serve until stopped. Raises DittoError."""
     if args.host not in LOCAL and not args.token:
         logging.warning("the server is open to other machines without a token; set DITTO_TOKEN")
+    if args.sessions is not None and args.sessions < 1:
+        raise InputError(f"--sessions is {args.sessions}; at least 1 is needed")
+    if args.step is not None and not 1 <= args.step <= 25:
+        raise InputError(f"--step is {args.step}; give 1 to 25")
     try:
-        if args.sessions is not None and args.sessions < 1:
-            raise InputError(f"--sessions is {args.sessions}; at least 1 is needed")
-        if args.step is not None and not 1 <= args.step <= 25:
-            raise InputError(f"--step is {args.step}; give 1 to 25")
         serve(args)
     except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed; pip install -e '.[serve]'", file=sys.stderr)
-        return 2
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        raise InputError(f"{error.name} is not installed; pip install -e '.[serve]'") from None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    set_up_logging()
+    args = parse_args(argv)
+    return run_program(lambda: run(args))
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)  # a stage left behind may still be in native code, which an ordinary exit would abort with a crash
+    leave(main())

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import threading
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.cli import Parser, run_program, set_up_logging  # noqa: E402
+from core.cli import Parser, leave, run_program, set_up_logging  # noqa: E402
 
 EXAMPLE = ROOT / "example" / "portrait.png"
 PIECE = 1280  # bytes of standard input per read, 40 ms
@@ -87,6 +86,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)  # a stage left behind may still be in native code, which an ordinary exit would abort with a crash
+    leave(main())
