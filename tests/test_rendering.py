@@ -32,7 +32,7 @@ def fake_models(size: int, sizes: list[int]):
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_every_frame_once_and_in_order(size):
     sizes, faces = [], []
-    avatar = SimpleNamespace(features=[np.float32(100), np.float32(200)])
+    avatar = SimpleNamespace(alpha=None, features=[np.float32(100), np.float32(200)])
     stages = [*render_stages(fake_models(size, sizes), avatar), Stage("collect", faces.append)]
     with Pipeline(stages) as pipeline:
         for i in range(N):
@@ -47,7 +47,7 @@ def test_every_frame_once_and_in_order(size):
 
 def test_a_single_frame_is_not_held_back():
     sizes, arrived = [], threading.Event()
-    avatar = SimpleNamespace(features=[np.float32(0)])
+    avatar = SimpleNamespace(alpha=None, features=[np.float32(0)])
     stages = [*render_stages(fake_models(4, sizes), avatar), Stage("collect", lambda frame: arrived.set())]
     with Pipeline(stages) as pipeline:
         for i in range(3):
@@ -60,7 +60,7 @@ def test_a_single_frame_is_not_held_back():
 def test_a_failing_batch_stops_the_run():
     models = fake_models(4, [])
     broken = SimpleNamespace(warp=None, decode=None, batch=BatchRenderer(4, models.batch.warp, lambda volume: 1 / 0))
-    avatar = SimpleNamespace(features=[np.float32(0)])
+    avatar = SimpleNamespace(alpha=None, features=[np.float32(0)])
     with pytest.raises(Exception, match="stage 'decode_f3d' failed: ZeroDivisionError"):
         with Pipeline([*render_stages(broken, avatar), Stage("collect", print)]) as pipeline:
             for i in range(N):
