@@ -1,4 +1,4 @@
-"""Write the trained lip model and event network as one ONNX graph."""
+"""Write the trained lip model, regression and networks, and the event network as one ONNX graph."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from lip_net import REACH
+from lips import EVENT_SCALE, LEAST_PROBABILITY, LIP, SHARE
 from onnx import TensorProto, helper, numpy_helper
 from ridge import CONTEXT, QUIET, WIDTH
-
-from core.lite.motion_space import LIP_SLOTS
 
 OPSET = 17
 
@@ -49,11 +49,14 @@ def export(path: Path, lips: Any, projection: Any, events: Any) -> None:
         for a, b in ((0, WIDTH), (WIDTH, WIDTH + 1))
     ]
     energy = graph.node("Add", graph.node("Max", columns[1], graph.floats([QUIET])), graph.floats([3.0]))
-    rows = [
-        _project(graph, columns[0], energy, part, pad) for part, pad in ((lips.projection, CONTEXT), (projection, 3))
-    ]
-    _lips(graph, rows[0], lips)
-    _events(graph, rows[1], events)
+    z = _project(graph, columns[0], energy, lips.linears.projection)
+    heard = _events(graph, _channels(graph, _project(graph, columns[0], energy, projection), 3), events)
+    linear = _linear(graph, _channels(graph, z, CONTEXT), lips.linears.whole)
+    rows = _channels(graph, _condition(graph, linear, heard, energy), REACH)
+    nets = graph.node("Sum", *(_lip_net(graph, rows, net) for net in lips.nets))
+    nets = graph.node("Mul", nets, graph.floats([SHARE / len(lips.nets)]))
+    mixed = graph.node("Add", graph.node("Mul", linear, graph.floats([1 - SHARE])), nets)
+    _keypoints(graph, mixed, lips)
     io = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, "frames", size])
         for name, size in (("features", WIDTH + 1), ("exp", 63), ("events", 4))
@@ -67,32 +70,58 @@ def export(path: Path, lips: Any, projection: Any, events: Any) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def _project(graph: Graph, encoder: str, energy: str, projection: Any, pad: int) -> str:
+def _project(graph: Graph, encoder: str, energy: str, projection: Any) -> str:
     centred = graph.node("Sub", encoder, graph.floats(projection.mean))
-    z = graph.node("Concat", graph.node("MatMul", centred, graph.floats(projection.basis)), energy, axis=2)
-    channels = graph.node("Transpose", z, perm=[0, 2, 1])
+    return graph.node("Concat", graph.node("MatMul", centred, graph.floats(projection.basis)), energy, axis=2)
+
+
+def _channels(graph: Graph, rows: str, pad: int) -> str:
+    """(1, T, k) -> (1, k, pad + T + pad), the ends repeated."""
+    channels = graph.node("Transpose", rows, perm=[0, 2, 1])
     return graph.node("Pad", channels, graph.constant(np.array([0, 0, pad, 0, 0, pad])), mode="edge")
 
 
-def _lips(graph: Graph, rows: str, lips: Any) -> None:
-    """All linear steps after the projection folded into one convolution onto the 63 numbers."""
-    basis = np.zeros((len(lips.basis), 21, 3))
-    mean = np.zeros((21, 3))
-    basis[:, list(LIP_SLOTS)] = lips.basis.reshape(len(lips.basis), -1, 3)
-    mean[list(LIP_SLOTS)] = lips.mean.reshape(-1, 3)
-    full = basis.reshape(len(basis), 63)
-    kernel = (lips.weights * lips.gain).reshape(2 * CONTEXT + 1, -1, len(full))
-    bias = ((lips.offset - lips.centre) * lips.gain + lips.centre) @ full + mean.reshape(63)
-    hidden = graph.node("Conv", rows, graph.floats(kernel.transpose(2, 1, 0)))
-    out = graph.node("MatMul", graph.node("Transpose", hidden, perm=[0, 2, 1]), graph.floats(full))
-    graph.node("Add", out, graph.floats(bias), output="exp")
+def _linear(graph: Graph, channels: str, linear: Any) -> str:
+    """The ridge regression over the context as one convolution."""
+    kernel = linear.weights.reshape(2 * CONTEXT + 1, -1, linear.weights.shape[1])
+    hidden = graph.node("Conv", channels, graph.floats(kernel.transpose(2, 1, 0)), graph.floats(linear.offset))
+    return graph.node("Transpose", hidden, perm=[0, 2, 1])
 
 
-def _events(graph: Graph, rows: str, events: Any) -> None:
-    x = rows
+def _condition(graph: Graph, linear: str, heard: str, energy: str) -> str:
+    """`lips.condition` in the graph."""
+    p = graph.node("Clip", heard, graph.floats(LEAST_PROBABILITY), graph.floats(1 - LEAST_PROBABILITY))
+    odds = graph.node("Log", graph.node("Div", p, graph.node("Sub", graph.floats([1.0]), p)))
+    return graph.node("Concat", linear, graph.node("Div", odds, graph.floats([EVENT_SCALE])), energy, axis=2)
+
+
+def _lip_net(graph: Graph, x: str, net: Any) -> str:
+    """LipNet after its padding."""
+    x = graph.node("Relu", _conv(graph, x, net.first))
+    for layer, cut in ((net.second, 4), (net.third, 1)):
+        inner = graph.node("Slice", x, *(graph.constant(np.array([v])) for v in (cut, -cut, 2)))
+        x = graph.node("Add", inner, graph.node("Relu", _conv(graph, x, layer)))
+    return graph.node("Transpose", _conv(graph, x, net.last), perm=[0, 2, 1])
+
+
+def _keypoints(graph: Graph, components: str, lips: Any) -> None:
+    """Components with their gain as the 63 numbers of the expression."""
+    matrix, mean = np.zeros((len(lips.space.basis), 21, 3)), np.zeros((21, 3))
+    matrix[:, LIP] = (lips.space.basis * lips.space.scale[:, None]).reshape(len(matrix), -1, 3)
+    mean[LIP] = lips.space.mean.reshape(-1, 3)
+    matrix = matrix.reshape(-1, 63)
+    out = graph.node("MatMul", components, graph.floats(lips.gain[:, None] * matrix))
+    graph.node("Add", out, graph.floats((lips.centre * (1 - lips.gain)) @ matrix + mean.reshape(63)), output="exp")
+
+
+def _events(graph: Graph, x: str, events: Any) -> str:
     for layer in (events.first, events.second, events.last):
-        weight, bias = (p.detach().numpy() for p in (layer.weight, layer.bias))
-        x = graph.node("Conv", x, graph.constant(weight), graph.floats(bias))
+        x = _conv(graph, x, layer)
         if layer is not events.last:
             x = graph.node("Relu", x)
-    graph.node("Transpose", graph.node("Sigmoid", x), output="events", perm=[0, 2, 1])
+    return graph.node("Transpose", graph.node("Sigmoid", x), output="events", perm=[0, 2, 1])
+
+
+def _conv(graph: Graph, x: str, layer: Any) -> str:
+    weight, bias = (p.detach().numpy() for p in (layer.weight, layer.bias))
+    return graph.node("Conv", x, graph.constant(weight), graph.floats(bias), dilations=list(layer.dilation))

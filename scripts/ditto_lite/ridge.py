@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ WIDTH = 384  # encoder columns of a feature row; the next one is the log energy
 QUIET = -7.0  # log energy below this is silence
 COMPONENTS = 200
 CONTEXT = 5
-STRENGTH = 1000.0
+STRENGTH = 3000.0  # 1000 and 10000 are 0.01 of correlation worse on people left out
 
 
 @dataclass
@@ -23,7 +24,37 @@ class Projection:
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """(n, 385) -> (n, k + 1) float32."""
         encoder = (features[:, :WIDTH] - self.mean) @ self.basis
-        return np.concatenate([encoder, np.maximum(features[:, WIDTH:], QUIET) + 3], axis=1).astype(np.float32)
+        return np.concatenate([encoder, self.energy(features)], axis=1).astype(np.float32)
+
+    @staticmethod
+    def energy(features: np.ndarray) -> np.ndarray:
+        """(n, 1) log energy, shifted and bounded."""
+        return np.maximum(features[:, WIDTH:], QUIET) + 3
+
+
+@dataclass
+class Linear:
+    """y = context(z) @ weights + offset for projected features z; weights (d, m)."""
+
+    weights: np.ndarray
+    offset: np.ndarray
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        """(n, k) -> (n, m)."""
+        return with_context(z) @ self.weights + self.offset
+
+
+class Moments:
+    """Sums over rows of x with a 1 behind it, from which ridge regressions follow; those of groups can be added."""
+
+    def __init__(self, inputs: int, outputs: int):
+        self.xx, self.xy = np.zeros((inputs + 1, inputs + 1)), np.zeros((inputs + 1, outputs))
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Take in rows x (n, inputs) and y (n, outputs)."""
+        x = np.concatenate([x, np.ones((len(x), 1), x.dtype)], axis=1)
+        self.xx += x.T @ x
+        self.xy += x.T @ y
 
 
 def fit_projection(features: np.ndarray, components: int, whiten: float = 0.0) -> Projection:
@@ -42,20 +73,11 @@ def with_context(z: np.ndarray, context: int = CONTEXT) -> np.ndarray:
     return np.concatenate([padded[i : i + len(z)] for i in range(2 * context + 1)], axis=1)
 
 
-def fit_ridge(pairs: list[tuple[np.ndarray, np.ndarray]], strength: float = STRENGTH) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (d, m) and offset (m,) of y ~ x w + b from pairs x (n, d), y (n, m) that are summed one at a time."""
-    dims = pairs[0][0].shape[1], pairs[0][1].shape[1]
-    xx, xy = np.zeros((dims[0], dims[0])), np.zeros(dims)
-    x_sum, y_sum, count = np.zeros(dims[0]), np.zeros(dims[1]), 0
-    for x, y in pairs:
-        x = x.astype(np.float64)
-        xx += x.T @ x
-        xy += x.T @ y
-        x_sum += x.sum(axis=0)
-        y_sum += y.sum(axis=0)
-        count += len(x)
-    x_mean, y_mean = x_sum / count, y_sum / count
-    xx -= count * np.outer(x_mean, x_mean)
-    xy -= count * np.outer(x_mean, y_mean)
-    weights = np.linalg.solve(xx + strength * np.eye(dims[0]), xy)
-    return weights, y_mean - x_mean @ weights
+def solve(groups: Iterable[Moments], strength: float = STRENGTH) -> Linear:
+    """Ridge regression on all rows of some groups; the offset is not held back."""
+    groups = list(groups)
+    xx, xy = sum(group.xx for group in groups), sum(group.xy for group in groups)
+    held = np.full(len(xx), strength)
+    held[-1] = 0
+    solved = np.linalg.solve(xx + np.diag(held), xy)
+    return Linear(solved[:-1].astype(np.float32), solved[-1].astype(np.float32))

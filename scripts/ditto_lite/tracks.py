@@ -31,12 +31,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Track:
-    """One clip: mesh (n, 478, 3) pixels, found (n,) bool, features (n, 385)."""
+    """One clip: mesh (n, 478, 3) pixels, found (n,) bool, features (n, 385) of the whole recording and of a stream."""
 
     name: str
     mesh: np.ndarray
     found: np.ndarray
     features: np.ndarray
+    live: np.ndarray
 
     @property
     def person(self) -> str:
@@ -49,7 +50,7 @@ class Talk:
     """One clip in the motion space.
 
     Attributes:
-        features: (n, 385).
+        features: (n, 385) of the whole recording. live: the same as a stream gives them.
         exp: (n, 21, 3) symmetrised canonical expression, absolute with respect to the closed mouth; lip slots only.
         speaking: (n,) bool, face well seen and speech heard.
         angles: (n, 3) degrees.
@@ -59,6 +60,7 @@ class Talk:
     name: str
     person: str
     features: np.ndarray
+    live: np.ndarray
     exp: np.ndarray
     speaking: np.ndarray
     seen: np.ndarray
@@ -82,13 +84,16 @@ def load_tracks(clips: list[Path], pack: Path, cache: Path) -> Iterator[Track]:
         file = cache / f"{clip.stem}.npz"
         if not file.exists():
             mesh, found = track_clip(clip, tracker)
-            np.savez(file, mesh=mesh, found=found, features=encoder.extract(read_audio(clip)).astype(np.float16))
+            audio, stream = read_audio(clip), encoder.stream()
+            live = np.concatenate([stream.push(audio), stream.finish()])
+            rows = {"features": encoder.extract(audio), "live": live}
+            np.savez(file, mesh=mesh, found=found, **{name: row.astype(np.float16) for name, row in rows.items()})
             log.info("%s: %d frames, face in %d", clip.stem, len(found), found.sum())
         with np.load(file, allow_pickle=False) as data:
             count = min(len(data["mesh"]), len(data["features"]))
             if data["found"].any():
-                features = data["features"].astype(np.float32)
-                yield Track(clip.stem, data["mesh"][:count], data["found"][:count], features[:count])
+                rows = (data[name][:count].astype(np.float32) for name in ("features", "live"))
+                yield Track(clip.stem, data["mesh"][:count], data["found"][:count], *rows)
 
 
 def track_clip(clip: Path, tracker: FaceTracker) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +132,8 @@ def to_talk(track: Track, space: FaceSpace) -> Talk | None:
     seen &= (np.abs(points - neutral).max(axis=(1, 2)) < MAX_EXP) & (gap < MAX_GAP)
     exp[:, lip] = np.where(seen[:, None, None], (points - neutral)[:, lip], 0)
     speaking = seen & speech_mask(track.features[:, ENERGY])
-    return Talk(track.name, track.person, track.features, exp, speaking, seen, angles, mouth_width(neutral))
+    width = mouth_width(neutral)
+    return Talk(track.name, track.person, track.features, track.live, exp, speaking, seen, angles, width)
 
 
 def closed_mouth(points: np.ndarray, space: FaceSpace) -> np.ndarray:

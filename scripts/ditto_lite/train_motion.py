@@ -3,11 +3,13 @@
     python scripts/ditto_lite/make_phone_speech.py PHONES
     PYTHONPATH=. python scripts/ditto_lite/train_motion.py --clips DIR ... --phones PHONES --cache CACHE [--held_out ID]
 
-1. Ridge regression from the speech encoder's output to the lip keypoints of tracked clips.
-2. A small convolutional network that hears closures, lip to teeth, rounding and speech, on synthetic speech with known
+1. A small convolutional network that hears closures, lip to teeth, rounding and speech, on synthetic speech with known
    phone times.
+2. Ridge regression from the speech encoder's output to the lip keypoints of tracked clips.
+3. Small convolutional networks from what 1 and 2 say to the same lips, on features of whole recordings and of streams.
+   They are told what a regression says that has not seen the person. The lips are the mean of 2 and 3.
 
-With --held_out both are first fitted without those people and one voice and scored on them. The file written is fitted
+With --held_out all are first fitted without those people and one voice and scored on them. The file written is fitted
 on everything.
 """
 
@@ -16,52 +18,25 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from lips import Lips, correlations, fit_lips
 from motion_export import export
 from phones import CLOSED, LIP_TEETH, ROUNDED, SPEECH, Utterance, load_utterances, probabilities, train_events
-from ridge import COMPONENTS, Projection, fit_projection, fit_ridge, with_context
+from ridge import Projection, fit_projection
 from tracks import Talk, load_tracks, to_talk
 
-from core.lite.motion_space import LIP_SLOTS, LOWER_LIP, UPPER_LIP, FaceSpace
+from core.lite.motion_space import LOWER_LIP, UPPER_LIP, FaceSpace
 from core.lite.speech_encoder import SpeechEncoder
 
 PACK = Path(__file__).resolve().parents[2] / "checkpoints" / "ditto_lite"
 HELD_OUT_VOICE = "rms"
-EXPRESSIONS = 10  # principal components of the lip keypoints
 EVENT_COMPONENTS = 96
-FOLDS = 5
-ENOUGH_R = 0.3  # a component predicted worse than this is damped
-MAX_GAIN = 1.6  # a component that is hardly predictable must not become noise
-LIP = list(LIP_SLOTS)
 log = logging.getLogger("train_motion")
-
-
-@dataclass
-class LipModel:
-    """exp[lip] = ((context(projection(features)) @ weights + offset) * gain) @ basis + mean."""
-
-    projection: Projection
-    weights: np.ndarray
-    offset: np.ndarray
-    gain: np.ndarray
-    centre: np.ndarray
-    basis: np.ndarray
-    mean: np.ndarray
-
-    def coefficients(self, features: np.ndarray) -> np.ndarray:
-        """(n, 385) -> (n, 10) expression components of full amplitude."""
-        raw = with_context(self.projection(features)) @ self.weights + self.offset
-        return (raw - self.centre) * self.gain + self.centre
-
-    def exp(self, features: np.ndarray) -> np.ndarray:
-        """(n, 385) -> (n, 21, 3) absolute canonical expression."""
-        out = np.zeros((len(features), 21, 3), np.float32)
-        out[:, LIP] = (self.coefficients(features) @ self.basis + self.mean).reshape(-1, len(LIP), 3)
-        return out
 
 
 def main() -> None:
@@ -86,33 +61,17 @@ def main() -> None:
         log.info("%s", report)
         if args.report:
             args.report.write_text(report)
-    lips, (projection, events) = fit_lips(talks, space.modes[0]), fit_events(talks, spoken, args.seed)
+    lips, projection, events = fit(talks, spoken, space.modes[0], args.seed)
     export(args.pack / "audio2motion.onnx", lips, projection, events)
 
 
-def fit_lips(talks: list[Talk], mode: np.ndarray) -> LipModel:
-    """Ridge on all talks; the gain of each component restores its spread, measured on people left out in turn."""
-    talks = habits_removed(talks, mode)
-    y_all = np.concatenate([talk.exp[talk.speaking][:, LIP].reshape(-1, 3 * len(LIP)) for talk in talks])
-    mean = y_all.mean(axis=0)
-    basis = np.linalg.svd(y_all - mean, full_matrices=False)[2][:EXPRESSIONS]
-    projection = fit_projection(np.concatenate([talk.features[talk.speaking] for talk in talks]), COMPONENTS)
-    pairs = [_pair(talk, projection, basis, mean) for talk in talks]
-    weights, offset = fit_ridge(pairs)
-    people = sorted({talk.person for talk in talks})
-    predicted, real = [], []
-    for fold in range(FOLDS):
-        left_out = set(people[fold::FOLDS])
-        w, b = fit_ridge([pair for talk, pair in zip(talks, pairs) if talk.person not in left_out])
-        for talk, (x, y) in zip(talks, pairs):
-            if talk.person in left_out:
-                predicted.append(x @ w + b)
-                real.append(y)
-    predicted, real = np.concatenate(predicted), np.concatenate(real)
-    r = _correlations(predicted, real)
-    gain = np.minimum(real.std(axis=0) / predicted.std(axis=0), MAX_GAIN) * np.clip(r / ENOUGH_R, 0, 1)
-    log.info("component r %s, gain %s", r.round(2), gain.round(2))
-    return LipModel(projection, weights, offset, gain, predicted.mean(axis=0), basis, mean)
+def fit(
+    talks: list[Talk], spoken: list[Utterance], mode: np.ndarray, seed: int
+) -> tuple[Lips, Projection, torch.nn.Module]:
+    """Lip model, and the event network with its projection."""
+    projection, events = fit_events(talks, spoken, seed)
+    heard = partial(probabilities, events, projection)
+    return fit_lips(habits_removed(talks, mode), heard, seed), projection, events
 
 
 def habits_removed(talks: list[Talk], mode: np.ndarray) -> list[Talk]:
@@ -122,12 +81,6 @@ def habits_removed(talks: list[Talk], mode: np.ndarray) -> list[Talk]:
     habits = [np.mean((t.exp - o)[t.speaking], axis=0) if t.speaking.any() else 0 for t, o in zip(talks, opening)]
     common = np.mean([habit for habit in habits if np.ndim(habit)], axis=0)
     return [replace(talk, exp=talk.exp - habit + common) for talk, habit in zip(talks, habits)]
-
-
-def _pair(talk: Talk, projection: Projection, basis: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x = with_context(projection(talk.features))[talk.speaking]
-    y = (talk.exp[talk.speaking][:, LIP].reshape(-1, 3 * len(LIP)) - mean) @ basis.T
-    return x, y
 
 
 def fit_events(talks: list[Talk], spoken: list[Utterance], seed: int) -> tuple[Projection, torch.nn.Module]:
@@ -141,26 +94,28 @@ def evaluate(talks: list[Talk], spoken: list[Utterance], mode: np.ndarray, held_
     """Figures on people and on a voice that the models have not seen."""
     train = [talk for talk in talks if talk.person not in held_out]
     test = [talk for talk in talks if talk.person in held_out]
-    lips = fit_lips(train, mode)
-    report: dict = {"people": {}}
-    for person in sorted({talk.person for talk in test}):
-        report["people"][person] = _score([talk for talk in test if talk.person == person], lips)
-    for key in ("opening_r", "width_r", "opening_range"):
-        report[f"mean_{key}"] = round(float(np.mean([row[key] for row in report["people"].values()])), 3)
-    projection, events = fit_events(train, [item for item in spoken if item.voice != HELD_OUT_VOICE], seed)
+    lips, projection, events = fit(train, [item for item in spoken if item.voice != HELD_OUT_VOICE], mode, seed)
+    report = {"whole": _people(test, lips), "live": _people([replace(t, features=t.live) for t in test], lips)}
     report["events"] = _score_events([item for item in spoken if item.voice == HELD_OUT_VOICE], projection, events)
     report["closure_on_clips"] = _closures_on_clips(test, projection, events)
     return report
 
 
-def _score(talks: list[Talk], lips: LipModel) -> dict:
+def _people(talks: list[Talk], lips: Lips) -> dict:
+    names = sorted({talk.person for talk in talks})
+    people = {person: _score([talk for talk in talks if talk.person == person], lips) for person in names}
+    keys = ("opening_r", "width_r", "opening_range")
+    return {"people": people, **{key: round(float(np.mean([row[key] for row in people.values()])), 3) for key in keys}}
+
+
+def _score(talks: list[Talk], lips: Lips) -> dict:
     truth, guess = [], []
     for talk in talks:
         predicted = replace(talk, exp=lips.exp(talk.features))
         for rows, one in ((truth, talk), (guess, predicted)):
             rows.append(np.stack([one.opening(), one.stretch()], axis=1)[talk.speaking])
     truth, guess = np.concatenate(truth), np.concatenate(guess)
-    r = _correlations(guess, truth)
+    r = correlations(guess, truth)
     spread = [np.subtract(*np.percentile(np.maximum(rows[:, 0], 0), [95, 5])) for rows in (guess, truth)]
     return {
         "frames": len(truth),
@@ -193,11 +148,6 @@ def _closures_on_clips(talks: list[Talk], projection: Projection, events: torch.
             openings.append(np.roll(talk.opening(), -lag)[heard & talk.speaking])
         out[str(lag)] = round(float(np.concatenate(openings).mean()), 3)
     return out
-
-
-def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    return (a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "ditto_lite"
@@ -20,10 +22,61 @@ def test_ridge_finds_a_linear_map(script):
     ridge = script("ridge")
     rng = np.random.default_rng(0)
     weights, offset = rng.normal(size=(6, 2)), np.array([1.0, -2.0])
-    pairs = [(x, x @ weights + offset) for x in rng.normal(size=(3, 50, 6))]
-    found, bias = ridge.fit_ridge(pairs, strength=1e-9)
-    np.testing.assert_allclose(found, weights, atol=1e-6)
-    np.testing.assert_allclose(bias, offset, atol=1e-6)
+    sums = [ridge.Moments(6, 2) for _ in range(3)]
+    for group, x in zip(sums, rng.normal(size=(3, 50, 6))):
+        group.add(x, x @ weights + offset)
+    found = ridge.solve(sums, strength=1e-9)
+    np.testing.assert_allclose(found.weights, weights, atol=1e-6)
+    np.testing.assert_allclose(found.offset, offset, atol=1e-6)
+
+
+def random_lips(script):
+    """A lip model and an event network with random weights."""
+    import torch
+
+    ridge, lips, lip_net, phones = (script(name) for name in ("ridge", "lips", "lip_net", "phones"))
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    projections = [ridge.Projection(normal(384), normal(384, size) / 20) for size in (200, 96)]
+    linear = ridge.Linear(normal(11 * 201, 10) / 50, normal(10))
+    space = lips.LipSpace(normal(33), normal(10, 33), normal(10) ** 2)
+    events = phones.EventNet(97).eval()
+    nets = [lip_net.LipNet().eval() for _ in range(2)]
+    heard = partial(phones.probabilities, events, projections[1])
+    linears = lips.Linears(projections[0], linear, [], {})
+    return lips.Lips(space, linears, nets, heard, normal(10), normal(10)), projections[1], events
+
+
+@pytest.mark.parametrize("frames", [5, 80])
+def test_exported_model_says_what_the_trained_one_does(script, tmp_path, frames):
+    pytest.importorskip("torch")
+    export = script("motion_export").export
+    lips, projection, events = random_lips(script)
+    export(tmp_path / "model.onnx", lips, projection, events)
+    features = np.random.default_rng(1).normal(size=(frames, 385)).astype(np.float32)
+    out = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["exp", "events"], {"features": features[None]})
+    np.testing.assert_allclose(out[0].reshape(frames, 21, 3), lips.exp(features), atol=0.02, rtol=0.01)
+    np.testing.assert_allclose(out[1][0], lips.events(features), atol=0.01)
+
+
+def test_lip_network_learns_what_it_is_told(script):
+    pytest.importorskip("torch")
+    import torch
+
+    lip_net = script("lip_net")
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 15)).astype(np.float32)
+    wanted = np.tanh(rows[:, :10] * rows[:, 10:11])
+    clip = lip_net.Sequence80(0, rows, wanted, np.ones(400, bool))
+    net, again = (lip_net.train_net([clip], np.ones(10), seed=3, steps=120) for _ in range(2))
+    with torch.no_grad():
+        found = net(torch.from_numpy(rows[None]))[0].numpy()
+        np.testing.assert_array_equal(found, again(torch.from_numpy(rows[None]))[0].numpy())
+    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.2
 
 
 def test_context_keeps_the_frame_in_the_middle(script):
