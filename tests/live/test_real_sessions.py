@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -114,6 +115,7 @@ def test_a_short_soak_leaves_no_threads(real_server):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("DITTO_SOAK" not in os.environ, reason="ten minutes; set DITTO_SOAK=1")
 def test_ten_minutes_of_turns_keep_memory_flat(real_server):
     growth, turns = soak(real_server, 600)
     assert turns > 100 and growth < 20
