@@ -50,12 +50,12 @@ def run_program(program: Callable[[], int | None], interrupted: str = "interrupt
     try:
         return program() or 0
     except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
+        sys.stderr.write(f"{interrupted}\n")
         return 130
     except DittoError as error:
         if isinstance(error, StageError):
             LOG.info("where it happened:", exc_info=True)
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return error.exit_code
 
 

@@ -32,13 +32,14 @@ def download(out: Path, subsets: list[str]) -> None:
     Raises InputError when huggingface_hub is missing or the repository cannot be reached.
     """
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import model_info, snapshot_download
     except ImportError as error:
         raise InputError(
             "downloading needs huggingface_hub: pip install -e '.[download]'"
         ) from error
     patterns = [f"{FOLDERS[subset]}/*" for subset in subsets]
     try:
+        model_info(REPOSITORY)  # without a network snapshot_download takes an existing folder for the download
         snapshot_download(REPOSITORY, local_dir=out, allow_patterns=patterns)
     except Exception as error:  # the errors of the client's transport differ between its versions
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -34,7 +34,7 @@ def hub(monkeypatch):
         module.calls.append((repo_id, local_dir, allow_patterns))
         module.action(Path(local_dir), allow_patterns)
 
-    module.snapshot_download = snapshot_download
+    module.snapshot_download, module.model_info = snapshot_download, lambda repo_id: None
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     return module
 
@@ -115,6 +115,15 @@ def test_no_network_is_one_line(scripts, hub, tmp_path, capsys):
     assert scripts.download.main(["--out", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "host not found" in said and f"--check {tmp_path}" in said
+
+
+def test_an_existing_folder_does_not_pass_for_a_download(scripts, hub, tmp_path, capsys):
+    def unreachable(repo_id):
+        raise ConnectionError("host not found")
+
+    hub.model_info = unreachable  # the client's snapshot_download returns an existing local_dir without an error
+    assert scripts.download.main(["--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and not hub.calls
 
 
 def test_no_client_names_the_extra(scripts, monkeypatch, tmp_path, capsys):
