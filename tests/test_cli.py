@@ -168,7 +168,7 @@ def test_interrupt_leaves_nothing(tmp_path, kind):
         time.sleep(0.1)
     time.sleep(1)  # in the middle of the frames
     process.send_signal(kind)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "interrupted" in errors and "Traceback" not in errors
     assert not (tmp_path / "out").exists()

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import av
+import cv2
 import numpy as np
 import pytest
 import soundfile
@@ -16,6 +16,7 @@ import yaml
 from core import packs
 from core.config import load_config
 from core.errors import InputError, PackError
+from core.job import RunResult
 from core.media import read_audio
 from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME
 from core.official import build
@@ -58,13 +59,16 @@ def video_of(pack_of, tmp_path_factory):
     def video(kind: str):
         if kind not in made:
             sdk = StreamSDK(data_root=pack_of(kind))
-            result = sdk.run(PORTRAIT, folder / "short.wav", folder / f"{kind}.mp4", crf=4, max_size=512)
-            with av.open(str(result.output)) as container:
-                frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-            made[kind] = result, np.stack(frames)
+            made[kind] = run_to_pictures(sdk, folder / "short.wav", folder / kind)
         return made[kind]
 
     return video
+
+
+def run_to_pictures(sdk: StreamSDK, speech: Path, folder: Path) -> tuple[RunResult, np.ndarray]:
+    """A run and its frames (n, H, W, 3), as PNG files: an encoder turns one level into several."""
+    result = sdk.run(PORTRAIT, speech, folder / "%03d.png", max_size=512)
+    return result, np.stack([cv2.imread(str(path)) for path in sorted(folder.glob("*.png"))])
 
 
 def small_copy(pack: Path, target: Path) -> dict:
@@ -115,11 +119,9 @@ def test_batches_give_the_same_video(pack_of, video_of, tmp_path):
     soundfile.write(tmp_path / "short.wav", read_audio(SPEECH)[: FRAMES * SAMPLES_PER_FRAME], SAMPLE_RATE)
     sdk = StreamSDK(data_root=pack_of("pytorch"), device="cpu", batch_size=2)
     assert sdk.models.batch.size == 2
-    result = sdk.run(PORTRAIT, tmp_path / "short.wav", tmp_path / "out.mp4", crf=4, max_size=512)
+    result, found = run_to_pictures(sdk, tmp_path / "short.wav", tmp_path / "pictures")
     assert result.timings["warp_f3d"].count == result.timings["decode_f3d"].count == FRAMES
-    with av.open(str(result.output)) as container:
-        found = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    assert np.abs(found.astype(int) - frames).max() <= 2
+    assert np.abs(found.astype(int) - frames).max() <= 1
 
 
 def test_all_missing_files_are_named_at_once(pack_of, tmp_path):
