@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.atomic_components.condition_handler import EMOTIONS
-from core.cli import Parser, run_program, set_up_logging
+from core.cli.program import Parser, run_program, set_up_logging
 from core.errors import DittoError, InputError
 from core.media.spoken_text import installed_voices, speak
 

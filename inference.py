@@ -15,11 +15,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from core.cli import Parser, leave, run_program, set_up_logging
-from core.control_flags import add_control_flags, resolve_controls
+from core.cli.control_flags import add_control_flags, resolve_controls
+from core.cli.program import Parser, leave, run_program, set_up_logging
+from core.cli.video_flags import add_video_flags
 from core.errors import InputError
-from core.speed import PRECISIONS, Speed
-from core.video_flags import add_video_flags
+from core.packs.speed import PRECISIONS, Speed
 
 EXAMPLE = Path(__file__).resolve().parent / "example"
 FORK_NAMES = {"source_path": "--source_video", "audio_path": "--audio", "output_path": "--output"}
@@ -215,9 +215,9 @@ def pack_arguments(options: dict) -> dict:
 
 def run_batch(options: dict, quiet: bool) -> int:
     """Do all jobs of a file; returns 0, or 1 when some have failed. Raises DittoError when none can be done."""
-    from core.job_ray import run_on_ray
-    from core.job_workers import run_in_processes
-    from core.jobs import DoneLog, read_jobs
+    from core.jobs.jobs_file import DoneLog, read_jobs
+    from core.jobs.ray_engine import run_on_ray
+    from core.jobs.workers import run_in_processes
 
     path, workers, resume, engine, address = (options.pop(name, None) for name in BATCH_FLAGS)
     wrong = [name for name in ("source_path", "audio_path", "output_path", "pace") if name in options]

@@ -5,7 +5,7 @@
 Takes all flags of inference.py; see --help.
 """
 
-from core.cli import leave
+from core.cli.program import leave
 from inference import main
 
 REQUIRED = ("source_path", "audio_path", "output_path")

@@ -6,7 +6,7 @@ r"""Preserved motion and blend control together, as in the fork's script of this
 Takes all flags of inference.py.
 """
 
-from core.cli import leave
+from core.cli.program import leave
 from inference import main
 
 REQUIRED = ("source_path", "audio_path", "output_path")

@@ -7,7 +7,7 @@ Takes all flags of inference.py. The fork's documents and formulas disagree; our
 (spec pipeline.md 14.4), and --blend_legacy gives those of the fork.
 """
 
-from core.cli import leave
+from core.cli.program import leave
 from inference import main
 
 REQUIRED = ("source_path", "audio_path", "output_path")

@@ -7,7 +7,7 @@ Takes all flags of inference.py. The fork promised this but kept every frame's l
 (spec pipeline.md 17.3).
 """
 
-from core.cli import leave
+from core.cli.program import leave
 from inference import main
 
 REQUIRED = ("source_path", "audio_path", "output_path")

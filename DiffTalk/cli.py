@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 
-from core.cli import Parser, run_program, set_up_logging
+from core.cli.program import Parser, run_program, set_up_logging
 
 __all__ = ["Parser", "run", "split_settings"]
 

@@ -18,7 +18,7 @@ import numpy as np  # noqa: E402
 
 from core.lite.speech_encoder import SpeechEncoder  # noqa: E402
 from core.media import read_audio  # noqa: E402
-from core.packs import EMBEDDED  # noqa: E402
+from core.packs.pack import EMBEDDED  # noqa: E402
 from DiffTalk.conditions import LOGITS  # noqa: E402
 from DiffTalk.speech import PROJECTION, encoder_rows  # noqa: E402
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from core.lite.face_tracker import FaceTracker
-from core.packs import EMBEDDED
+from core.packs.pack import EMBEDDED
 
 # mesh vertex of each of the 68: jaw 17, brows 10, nose 9, eyes 12, mouth 20 (annotation of the iBUG 300-W data)
 MESH_TO_68 = (

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.errors import InputError, PackError
-from core.packs import CHECKPOINTS
+from core.packs.pack import CHECKPOINTS
 from DiffTalk.checkpoint import TRAIN_HINT, Checkpoint, check_full, load_first_stage, load_model, open_checkpoint
 from DiffTalk.config import ModelConfig, SampleConfig, load_config
 from DiffTalk.model import DiffTalkModel, Encoded

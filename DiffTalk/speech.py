@@ -17,7 +17,7 @@ from core.lite.mel import CONTEXT, HOP, log10_mel, whisper_scale
 from core.lite.speech_encoder import LOUDEST, SpeechEncoder
 from core.media import read_audio
 from core.motion import SAMPLES_PER_FRAME, num_frames
-from core.packs import EMBEDDED
+from core.packs.pack import EMBEDDED
 from DiffTalk.conditions import LOGITS, WINDOW, WINDOWS
 
 EXTRACTOR = "whisper-tiny-pca29"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InputError, OutputError
-from core.motion_config import KEY, MotionConfig
+from core.packs.motion_config import KEY, MotionConfig
 from MotionDiT.options import TrainOptions
 
 NEWEST = 5  # train_N files kept besides those of --save_ckpt_freq

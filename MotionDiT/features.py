@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError, PackError
-from core.safe_pickle import load_plain_pickle
+from core.settings.safe_pickle import load_plain_pickle
 from MotionDiT.records import Record
 
 LOG = logging.getLogger(__name__)

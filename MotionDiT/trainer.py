@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.errors import InputError
-from core.motion_config import MotionConfig
+from core.packs.motion_config import MotionConfig
 from MotionDiT.adan import Adan
 from MotionDiT.checkpoints import RunFolder, load_state, save_state
 from MotionDiT.data import Data, load_data

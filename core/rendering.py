@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.atomic_components.decode_f3d import DecodeBatchF3D, DecodeF3D
 from core.atomic_components.matte import Matte
 from core.atomic_components.warp_f3d import WarpBatchF3D, WarpF3D
-from core.avatar import Avatar
+from core.avatars.avatar import Avatar
 from core.interfaces import Models
 from core.pipeline import Stage
 

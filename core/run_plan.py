@@ -19,13 +19,13 @@ from core.atomic_components.putback import PutBack
 from core.atomic_components.retime import Retime
 from core.atomic_components.speech import LiveSpeech, WholeSpeech
 from core.atomic_components.voice_gate import VoiceGate
-from core.avatar import Avatar, Frame
-from core.config import PackConfig, RunOptions
+from core.avatars.avatar import Avatar, Frame
 from core.errors import InputError
 from core.interfaces import Models
 from core.motion import FPS, transform_keypoints
 from core.pipeline import Stage
 from core.rendering import render_stages
+from core.settings.config import PackConfig, RunOptions
 from core.utils.color_match import SeamColours
 from core.utils.mask import blend_mask, region_masks
 
@@ -164,7 +164,6 @@ class RunPlan:
         if self._must_stay():
             stitch = replace(stitch, use_d_keys=("exp",))
         return MotionStitch(self.avatar, stitch, models.space, rng, models.stitch, scale, intervals)
-
 
     def _must_stay(self) -> bool:
         """Whether a picture's head must stay where it is, for what is drawn around it does not move along."""

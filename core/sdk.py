@@ -14,21 +14,21 @@ import numpy as np
 from core.atomic_components.audio_chunks import CHUNK_SIZE
 from core.atomic_components.avatar_registrar import AvatarRegistrar
 from core.atomic_components.controls import Controls
-from core.avatar import Avatar
-from core.avatar_fit import fit_speech, refitted
-from core.config import RunOptions, make_options
-from core.conflicts import check_conflicts, check_live
+from core.avatars.avatar import Avatar
+from core.avatars.fit import fit_speech, refitted
+from core.avatars.source_info import source_info
 from core.errors import InputError
 from core.file_run import FileRun
-from core.job import Job, Progress, RunResult, run_job
-from core.live import LiveSession, VideoFrame
+from core.jobs.job import Job, Progress, RunResult, run_job
 from core.media import check_output, read_audio
-from core.more_kwargs import options_from
 from core.motion import frame_rate, frames_at, num_frames
-from core.packs import load_pack
+from core.packs.pack import load_pack
 from core.pipeline import Pipeline, Stage
 from core.run_plan import RunPlan, as_samples, check_mode
-from core.source_info import source_info
+from core.settings.config import RunOptions, make_options
+from core.settings.conflicts import check_conflicts, check_live
+from core.settings.more_kwargs import options_from
+from core.streaming.session import LiveSession, VideoFrame
 from core.utils.blas import BlasLimit
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class StreamSDK:
     """
 
     def __init__(self, cfg_pkl: str | Path | None = None, data_root: str | Path = "auto", **overrides: Any):
-        """See `core.packs.load_pack`. Raises PackError."""
+        """See `core.packs.pack.load_pack`. Raises PackError."""
         self.config, self.models = load_pack(data_root, cfg_pkl, **overrides)
         self.wav2feat, self.audio2motion_queue = FeatureExtractor(self), FeatureQueue(self)
         self.source_info: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class StreamSDK:
         return self._tmp_output_path
 
     def options(self, **given: Any) -> RunOptions:
-        """Options of a run with this pack, see `core.config.make_options`. Raises InputError."""
+        """Options of a run with this pack, see `core.settings.config.make_options`. Raises InputError."""
         options = make_options(self.config, **given)
         check_mode(options, self.models)
         check_conflicts(options, given)
@@ -110,7 +110,7 @@ class StreamSDK:
             progress: called with (frames done, frames in all) after each frame.
             more_kwargs: the reference's dictionary of options, or the file of one; `options` go before it.
             pace: in online mode, feed the recording at the speed of a live source.
-            options: keyword names of `core.config.RunOptions`; what is left out comes from the pack.
+            options: keyword names of `core.settings.config.RunOptions`; what is left out comes from the pack.
 
         Raises DittoError: InputError, PackError or OutputError for what a user can mend, StageError for the rest.
         """
@@ -134,7 +134,7 @@ class StreamSDK:
         return RunResult(Path(output), frames, seconds, time.perf_counter() - start, timings, live)
 
     def session(self, source: str | Path | Avatar, **options: Any) -> LiveSession:
-        """A live session, see `core.live`: speech is pushed, frames are iterated. Raises DittoError."""
+        """A live session, see `core.streaming.session`: speech is pushed, frames are iterated. Raises DittoError."""
         return self._live(source, None, options)
 
     def stream(self, source: str | Path | Avatar, chunks: Iterable[np.ndarray], **options: Any) -> Iterator[VideoFrame]:
@@ -143,7 +143,7 @@ class StreamSDK:
         Args:
             source: picture or video, or what `register` made of one.
             chunks: 16 kHz mono samples, float in -1 .. 1 or int16. Iterated in a thread of its own, a few chunks ahead.
-            options: keyword names of `core.config.RunOptions`.
+            options: keyword names of `core.settings.config.RunOptions`.
 
         A frame comes out for every started 40 ms of speech. When the consumer stops, so does everything; what the
         producer raises comes out here. Raises DittoError.

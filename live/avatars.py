@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from core.avatar import Avatar
+from core.avatars.avatar import Avatar
 from core.errors import DittoError
 from live.faults import Fault, missing, unusable
 from live.settings import EXAMPLE, Settings

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.conversation import Conversation, Moment
 from core.motion import FPS
+from core.streaming.conversation import Conversation, Moment
 
 MAX_PICTURES = 6  # finished pictures that may wait for a slow reader
 MAX_BEHIND = 10.0  # seconds of sound that may wait before the reader is given up

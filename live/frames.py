@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from core.conversation import Moment
+from core.streaming.conversation import Moment
 from live.muxer import LiveMuxer
 from live.pcm import to_pcm
 

@@ -174,6 +174,5 @@ class Jobs:
             self.shelf.remove(name)
 
 
-
 class _Stopped(Exception):
     """The job was cancelled, or the server stops."""

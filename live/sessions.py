@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from core.conversation import Conversation
 from core.errors import DittoError
+from core.streaming.conversation import Conversation
 from live.avatars import Avatars
 from live.bridge import AsyncConversation
 from live.faults import full, unusable

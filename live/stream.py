@@ -80,10 +80,18 @@ class Stream:
 
     async def _talk(self, talk: Talk, start: Start, size: tuple[int, int]) -> None:
         """Until one side ends."""
-        await self._ws.send_json({
-            "type": "started", "session": talk.name, "width": size[1], "height": size[0], "fps": 25,
-            "sample_rate": 16000, "format": start.format, "header_bytes": HEADER.size,
-        })
+        await self._ws.send_json(
+            {
+                "type": "started",
+                "session": talk.name,
+                "width": size[1],
+                "height": size[0],
+                "fps": 25,
+                "sample_rate": 16000,
+                "format": start.format,
+                "header_bytes": HEADER.size,
+            }
+        )
         jobs = [self._listen(talk), self._show(talk, start, size), self._report(talk)]
         tasks = [asyncio.create_task(job) for job in jobs]
         try:

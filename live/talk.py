@@ -6,10 +6,10 @@ import asyncio
 import time
 from typing import Any
 
-from core.conversation import Moment
 from core.errors import InputError
 from core.media.spoken_text import installed_voices, speak
 from core.motion import SAMPLE_RATE
+from core.streaming.conversation import Moment
 from live.bridge import AsyncConversation
 from live.faults import Fault
 from live.intake import Intake

@@ -27,7 +27,7 @@ async def save(upload: UploadFile, path: Path) -> None:
 
 
 def check_source(path: Path, limits: Limits) -> str:
-    """"picture" or "video". Raises Fault for other files, and for those that are too large or too long."""
+    """ "picture" or "video". Raises Fault for other files, and for those that are too large or too long."""
     data = path.read_bytes()
     kind = image_kind(data[:32])
     if kind in _PICTURES:

@@ -16,9 +16,9 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from core.conversation import Moment
 from core.errors import DittoError
 from core.motion import FPS, SAMPLE_RATE
+from core.streaming.conversation import Moment
 from live.bridge import TooSlow
 from live.faults import Fault, full
 from live.messages import Choices, parse

@@ -15,8 +15,8 @@ import numpy as np
 from core.atomic_components.source2info import FaceAnalyser
 from core.errors import PackError
 from core.interfaces import AudioEncoder
-from core.packs import Pack, best_pack, find_pack, open_pack
-from core.speed import Speed
+from core.packs.pack import Pack, best_pack, find_pack, open_pack
+from core.packs.speed import Speed
 from core.utils.picture import to_blob
 from prepare_data.face_tracks import FaceTrack, follow
 from prepare_data.motion_format import to_rows
@@ -132,7 +132,7 @@ class OfficialModels(PackModels):
         self._speed = Speed(None if device == "auto" else device, "auto" if fp16 else "fp32", cuda_graphs=False)
 
     def _load(self, name: str) -> Any:
-        from core.official import load_entry
+        from core.packs.official import load_entry
 
         return load_entry(self._config, self.pack.files, name, name.removesuffix("_cfg"), self._speed)
 
@@ -151,7 +151,7 @@ class OfficialModels(PackModels):
 
     @cached_property
     def audio(self) -> AudioEncoder:
-        from core.official import audio_encoder
+        from core.packs.official import audio_encoder
 
         return audio_encoder(self._config, self.pack.files, self._speed)
 
@@ -168,7 +168,7 @@ class OfficialModels(PackModels):
 
     @cached_property
     def _motion_extractor(self) -> Any:
-        from core.official import SHAPES
+        from core.packs.official import SHAPES
 
         return self._load("motion_extractor_cfg").require(*SHAPES["motion_extractor_cfg"])
 

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))  # run from a checkout, without installing the pro
 from benchmarks import job, report  # noqa: E402
 
 from core.errors import DittoError, InputError  # noqa: E402
-from core.speed import PRECISIONS, Speed  # noqa: E402
+from core.packs.speed import PRECISIONS, Speed  # noqa: E402
 
 BEYOND = {"train": "benchmark_train", "live": "benchmark_live"}  # subjects that live in other scripts: rows(args)
 WHAT = ("all", "e2e", "stages", "networks", "stream", "render", "memory", "lmdm", *BEYOND, "page")
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def speed_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Fields of `core.speed.Speed` that were given."""
+    """Fields of `core.packs.speed.Speed` that were given."""
     found = {"device": args.device, "precision": args.precision, "compile": args.compile or None}
     found["batch_size"] = max(args.batch) if max(args.batch) > 1 else None
     chosen = {name: value for name, value in found.items() if value is not None}
@@ -75,7 +75,7 @@ def tables(args: argparse.Namespace, pack: str, audio: Path) -> dict[str, report
     options = {name: value for name, value in options.items() if value is not None}
     one = job.Job(args.source.resolve(), audio.resolve(), pack, speed, options)
     made: dict[str, report.Rows] = {}
-    for what in (("e2e", "render") if args.what == ["all"] else args.what):
+    for what in ("e2e", "render") if args.what == ["all"] else args.what:
         if what == "page":
             continue
         title = f"{what}, {_named('random' if what == 'lmdm' else args.pack)}{_details(speed, options)}"

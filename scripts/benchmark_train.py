@@ -1,7 +1,7 @@
 """Training throughput: ours against the plain loop, same data, sizes and batch. Run by `benchmark.py --what train`.
 
-    python scripts/benchmark_train.py --small --batch_size 100         # as the Quick Start on a CPU
-    python scripts/benchmark_train.py --batch_size 16                  # the published sizes
+python scripts/benchmark_train.py --small --batch_size 100         # as the Quick Start on a CPU
+python scripts/benchmark_train.py --batch_size 16                  # the published sizes
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
 
-from core.config import option_problems, read_config
 from core.errors import DittoError, InputError
-from core.safe_pickle import load_plain_pickle
-from core.yaml_config import write_yaml
+from core.settings.config import option_problems, read_config
+from core.settings.safe_pickle import load_plain_pickle
+from core.settings.yaml_config import write_yaml
 
 
 def convert(source: Path, target: Path) -> list[Path]:

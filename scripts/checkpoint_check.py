@@ -14,9 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from core.backends.onnx_header import read_onnx_header
-from core.config import load_config
 from core.errors import PackError
 from core.models.manifest import NETWORKS, load_manifest
+from core.settings.config import load_config
 
 FOLDERS = {"pytorch": "ditto_pytorch", "onnx": "ditto_onnx", "trt": "ditto_trt_Ampere_Plus", "cfg": "ditto_cfg"}
 IO = {  # inputs and outputs of the exported networks

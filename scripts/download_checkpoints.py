@@ -34,9 +34,7 @@ def download(out: Path, subsets: list[str]) -> None:
     try:
         from huggingface_hub import model_info, snapshot_download
     except ImportError as error:
-        raise InputError(
-            "downloading needs huggingface_hub: pip install -e '.[download]'"
-        ) from error
+        raise InputError("downloading needs huggingface_hub: pip install -e '.[download]'") from error
     patterns = [f"{FOLDERS[subset]}/*" for subset in subsets]
     try:
         model_info(REPOSITORY)  # without a network snapshot_download takes an existing folder for the download

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.cli import Parser, run_program, set_up_logging  # noqa: E402
+from core.cli.program import Parser, run_program, set_up_logging  # noqa: E402
 from core.errors import InputError  # noqa: E402
 
 LOG = logging.getLogger("evaluate")
@@ -107,10 +107,16 @@ def run(args: argparse.Namespace) -> None:
         columns = {Path(name).name: medians(list(done.values())) for name, done in groups.items()}
     print(table(columns))
     if args.json:
-        save_json(args.json, {
-            group: {"median": medians(list(done.values())), "videos": {name: e.measures for name, e in done.items()}}
-            for group, done in groups.items()
-        })
+        save_json(
+            args.json,
+            {
+                group: {
+                    "median": medians(list(done.values())),
+                    "videos": {name: e.measures for name, e in done.items()},
+                }
+                for group, done in groups.items()
+            },
+        )
     if args.plots:
         args.plots.mkdir(parents=True, exist_ok=True)
         for group, done in groups.items():

@@ -35,7 +35,7 @@ from core.models.lmdm import Lmdm, LmdmSizes
 from core.models.motion_extractor import MotionExtractor, MotionSizes
 from core.models.stitch_network import StitchNetwork, StitchSizes
 from core.models.warp_network import DenseMotionSizes, WarpingNetwork
-from core.motion_config import KEY, read_config
+from core.packs.motion_config import KEY, read_config
 
 OPSET = 20  # the first whose GridSample takes volumes
 IMAGE = {"image": (1, 3, 256, 256)}

@@ -1,7 +1,7 @@
 """Draw the picture strips of docs/controls.md: every control at some of its values, on one portrait.
 
-    python scripts/make_control_gallery.py                          # all of them into docs/img/
-    python scripts/make_control_gallery.py --source_path me.jpg --output_path strips/ --only smile gaze_x
+python scripts/make_control_gallery.py                          # all of them into docs/img/
+python scripts/make_control_gallery.py --source_path me.jpg --output_path strips/ --only smile gaze_x
 """
 
 from __future__ import annotations

@@ -135,9 +135,7 @@ def build_hubert(seed: int, config: Mapping[str, Any] | None = None) -> nn.Modul
     try:
         from transformers import HubertConfig, HubertModel
     except ImportError as error:
-        raise InputError(
-            "HuBERT needs transformers: pip install -e '.[export]'; or take --small"
-        ) from error
+        raise InputError("HuBERT needs transformers: pip install -e '.[export]'; or take --small") from error
     settings = HubertConfig(**{**HUBERT, **(config or {})})
     settings._attn_implementation = "eager"
     with torch.random.fork_rng(devices=[]):

@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.cli import Parser, leave, run_program, set_up_logging  # noqa: E402
+from core.cli.program import Parser, leave, run_program, set_up_logging  # noqa: E402
 from core.errors import InputError, OutputError  # noqa: E402
 
 PING = 1.5  # seconds between signs of life of a WebSocket

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.cli import Parser, leave, run_program, set_up_logging  # noqa: E402
+from core.cli.program import Parser, leave, run_program, set_up_logging  # noqa: E402
 
 EXAMPLE = ROOT / "example" / "portrait.png"
 PIECE = 1280  # bytes of standard input per read, 40 ms
@@ -38,10 +38,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Stream until the end; returns the number of frames."""
-    from core.conversation import Conversation
     from core.media import read_audio
     from core.motion import FPS
     from core.sdk import StreamSDK
+    from core.streaming.conversation import Conversation
     from live.sink import open_sink
 
     speech = None if args.audio_path in (None, "-") else read_audio(args.audio_path)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from core.avatar import Avatar
+from core.avatars.avatar import Avatar
 from core.motion import EXP, MOTION_DIM, SCALE, SLICES, Motion
 
 settings.register_profile("unhurried", deadline=None)  # a loaded machine is no failure

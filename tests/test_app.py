@@ -36,8 +36,15 @@ def talk(client, **changes):
     from gradio_client import handle_file
 
     inputs = {
-        "picture": handle_file(PORTRAIT), "clip": None, "sound": handle_file(SENTENCE), "text": "", "voice": None,
-        "emotion": "happy", "seed": 1, "crop_scale": 2.3, "max_size": 256,
+        "picture": handle_file(PORTRAIT),
+        "clip": None,
+        "sound": handle_file(SENTENCE),
+        "text": "",
+        "voice": None,
+        "emotion": "happy",
+        "seed": 1,
+        "crop_scale": 2.3,
+        "max_size": 256,
     }
     return client.predict(**{**inputs, **changes}, api_name="/talk")
 
@@ -51,10 +58,13 @@ def test_a_portrait_talks(client):
     assert f"{len(frames)} frames" in figures
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"sound": None}, "Give speech first"),
-    ({"picture": None}, "Give a portrait first"),
-])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"sound": None}, "Give speech first"),
+        ({"picture": None}, "Give a portrait first"),
+    ],
+)
 def test_what_is_missing_is_said(client, changes, words):
     with pytest.raises(Exception, match=words):
         talk(client, **changes)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.control_flags import resolve_controls
+from core.cli.control_flags import resolve_controls
 from core.lite.face_tracker import FaceTracker
 from core.lite.motion_space import LEFT_CORNER, RIGHT_CORNER, FaceSpace
-from core.packs import EMBEDDED
+from core.packs.pack import EMBEDDED
 from core.sdk import StreamSDK
 from scripts.evaluation.track import Track, track_video
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from core.avatar import Frame
+from core.avatars.avatar import Frame
 from core.interfaces import BatchRenderer
 from core.pipeline import Pipeline, Stage
 from core.rendering import render_stages

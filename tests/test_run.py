@@ -14,7 +14,7 @@ from core.errors import InputError, StageError
 from core.lite.face_tracker import FaceTracker
 from core.media import SYNTHETIC_TAG, read_audio, read_image
 from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME, num_frames
-from core.packs import EMBEDDED
+from core.packs.pack import EMBEDDED
 from core.sdk import RunResult, StreamSDK
 
 ROOT = Path(__file__).resolve().parent.parent

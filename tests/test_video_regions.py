@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from core.atomic_components.putback import PutBack
-from core.avatar import Frame
+from core.avatars.avatar import Frame
 from core.media import read_audio
-from core.options import BlendOptions
 from core.pipeline import Pipeline, Stage
 from core.run_plan import RunPlan
 from core.sdk import StreamSDK
+from core.settings.options import BlendOptions
 from core.utils.color_match import SeamColours
 from core.utils.face_region import face_region_mask
 from core.utils.mask import blend_mask, region_masks
@@ -131,7 +131,9 @@ def test_colours_are_matched_where_they_differ(avatar):
 
     bright = np.clip(crop.astype(int) + 25, 0, 255).astype(np.uint8)
     inside = share(avatar, 0, "face") > 0.99
-    off, auto, always = (np.abs(put(bright, how) - source)[inside].mean() for how in (
-        None, SeamColours(always=False), SeamColours(always=True)))
+    off, auto, always = (
+        np.abs(put(bright, how) - source)[inside].mean()
+        for how in (None, SeamColours(always=False), SeamColours(always=True))
+    )
     assert off > 20 and auto < 10 and always < 10
     np.testing.assert_array_equal(put(crop, SeamColours(always=False)), put(crop, None))

@@ -13,10 +13,10 @@ import numpy as np
 
 from core.atomic_components.condition_handler import Character, ConditionHandler
 from core.atomic_components.speech import Speech
-from core.avatar import Avatar, Frame
+from core.avatars.avatar import Avatar, Frame
 from core.errors import InputError
 from core.motion import MOTION_DIM, POSE, Motion, smooth
-from core.options import MotionOptions
+from core.settings.options import MotionOptions
 
 SEQ_FRAMES = 80
 

@@ -15,14 +15,14 @@ from core.atomic_components.neutral_frame import NeutralState
 from core.atomic_components.source2info import FaceAnalyser
 from core.atomic_components.source_analysis import analyse_picture, analyse_video, check_found
 from core.atomic_components.source_clip import Clip, open_clip
-from core.avatar import Avatar
-from core.avatar_cache import AvatarCache, record_key
-from core.avatar_features import LazyFeatures
-from core.avatar_record import AvatarRecord
-from core.config import SourceOptions
+from core.avatars.avatar import Avatar
+from core.avatars.cache import AvatarCache, record_key
+from core.avatars.features import LazyFeatures
+from core.avatars.record import AvatarRecord
 from core.media import spread_colours
 from core.motion import FPS
-from core.options import CropOptions
+from core.settings.config import SourceOptions
+from core.settings.options import CropOptions
 
 LOG = logging.getLogger(__name__)
 

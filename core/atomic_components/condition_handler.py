@@ -10,10 +10,10 @@ import numpy as np
 
 from core.atomic_components.controls import Controls, mentions
 from core.atomic_components.emotion import CONTROLS, EMOTIONS, EmotionTrack, parse_emotion
-from core.avatar import Avatar
+from core.avatars.avatar import Avatar
 from core.errors import InputError
 from core.motion import MOTION_DIM, SCALE, SLICES, mirror_index
-from core.options import ConditionOptions
+from core.settings.options import ConditionOptions
 
 
 @dataclass(frozen=True)

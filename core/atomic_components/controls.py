@@ -13,8 +13,8 @@ import numpy as np
 
 from core.atomic_components.emotion import parse_emotion
 from core.errors import InputError
-from core.options import CONTROL_RANGES, ControlOptions
-from core.timeline import Timeline
+from core.settings.options import CONTROL_RANGES, ControlOptions
+from core.settings.timeline import Timeline
 
 Controls = Mapping[str, Any]
 BLINK_GAP = (60, 100)  # frames, both included

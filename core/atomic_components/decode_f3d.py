@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from core.atomic_components.warp_f3d import WarpedFrames
-from core.avatar import Frame
+from core.avatars.avatar import Frame
 
 
 class DecodeF3D:

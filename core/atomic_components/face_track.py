@@ -9,7 +9,7 @@ import numpy as np
 
 from core.atomic_components.source2info import FaceAnalyser, FoundFace, Source2Info, SourceInfo
 from core.errors import InputError
-from core.options import CropOptions
+from core.settings.options import CropOptions
 from core.utils.tracking import SteadySquare
 
 LOG = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from core.atomic_components.source2info import cut_again
-from core.avatar import Avatar, Frame
+from core.avatars.avatar import Avatar, Frame
 
 
 class Matte:

@@ -12,7 +12,7 @@ import numpy as np
 from core.atomic_components.controls import Controls, blink_rows, build_controls, check_controls, mentions
 from core.atomic_components.eyes import BlinkClock, Lids, turn_eyes
 from core.atomic_components.pose import ANGLES, Mix, Pose, expression_masks
-from core.avatar import Avatar, Frame
+from core.avatars.avatar import Avatar, Frame
 from core.errors import InputError
 from core.motion import (
     EXP,
@@ -25,7 +25,7 @@ from core.motion import (
     place_keypoints,
     rotation_matrix,
 )
-from core.options import StitchOptions
+from core.settings.options import StitchOptions
 
 _EASE = 3  # frames in which the lips come to rest and wake up again
 _UNKNOWN_LENGTH = 3000  # frames of blinks prepared while the length of the audio is not known

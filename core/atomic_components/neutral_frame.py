@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.avatar_record import AvatarRecord
-from core.config import SourceOptions
+from core.avatars.record import AvatarRecord
 from core.errors import InputError
 from core.motion import PITCH, YAW, Motion, bins_to_degrees
+from core.settings.config import SourceOptions
 
 _MOUTH_WIDTH = (61, 291)
 _LIPS = (13, 14)

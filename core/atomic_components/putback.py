@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from core.avatar import Avatar, Frame
+from core.avatars.avatar import Avatar, Frame
 from core.utils.color_match import SeamColours
 from core.utils.crop import transform_points
 

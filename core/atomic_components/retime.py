@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.avatar import Avatar, Frame
-from core.motion import FPS, MotionSpace, frames_at, transform_keypoints
+from core.avatars.avatar import Avatar, Frame
+from core.motion import FPS, MotionSpace, transform_keypoints
 
 
 class Retime:
@@ -23,13 +23,14 @@ class Retime:
     def __call__(self, frame: Frame) -> Iterator[Frame]:
         """A stitched frame of speech -> the frames of the result up to it, none or several."""
         before, self._last = self._last or frame, frame
-        while self._moment() <= frame.index:
+        owed = self._avatar.frames_for(frame.index + 1)
+        while self._made < owed and self._moment() <= frame.index:
             share = 1.0 if before is frame else self._moment() - before.index
             yield self._between(before, frame, share)
 
     def finish(self) -> Iterator[Frame]:
         """The frames during the last frame of speech."""
-        while self._last is not None and self._made < frames_at(self._last.index + 1, self._avatar.rate):
+        while self._last is not None and self._made < self._avatar.frames_for(self._last.index + 1):
             yield self._between(self._last, self._last, 1.0)
 
     def _moment(self) -> float:

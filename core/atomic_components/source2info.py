@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from core.motion import Motion
-from core.options import CropOptions
+from core.settings.options import CropOptions
 from core.utils.crop import Square, cut_square, oriented_square
 from core.utils.eyes import eye_state
 from core.utils.picture import sharpness
@@ -68,7 +68,7 @@ class FaceAnalyser(Protocol):
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """The result for one frame; shapes as in `core.avatar.Avatar`, without the frame axis."""
+    """The result for one frame; shapes as in `core.avatars.avatar.Avatar`, without the frame axis."""
 
     M_c2o: np.ndarray
     motion: Motion

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.atomic_components.face_track import FaceTrack
 from core.atomic_components.source2info import SourceInfo
-from core.avatar_record import AvatarRecord
+from core.avatars.record import AvatarRecord
 from core.errors import InputError
 from core.media import PictureSequence, VideoReader
 from core.motion import KP_DIM, MOTION_DIM

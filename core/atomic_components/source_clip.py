@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from core.avatar_record import AvatarRecord
-from core.config import SourceOptions
+from core.avatars.record import AvatarRecord
 from core.errors import InputError
 from core.media import (
     PictureFrames,
@@ -24,6 +23,7 @@ from core.media import (
     read_image,
     sequence_files,
 )
+from core.settings.config import SourceOptions
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from core.avatar import Avatar, Frame
+from core.avatars.avatar import Avatar, Frame
 
 
 class WarpF3D:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.avatar import Frame
+from core.avatars.avatar import Frame
 from core.media import PictureWriter, VideoWriter
 from core.pipeline import Stage
 

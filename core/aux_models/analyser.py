@@ -13,7 +13,7 @@ from core.aux_models.landmark203 import CROP_SIZE as VIEW_SIZE
 from core.aux_models.scrfd_detector import ScrfdDetector
 from core.errors import InputError
 from core.motion import KP_DIM, SLICES, Motion
-from core.options import CropOptions
+from core.settings.options import CropOptions
 from core.utils.crop import crop_image, face_parts
 from core.utils.picture import to_blob
 from core.utils.roi import Roi, roi_around

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.config import PackConfig
 from core.interfaces import Models
 from core.lite.analyser import MeshAnalyser
 from core.lite.decode import LiteDecoder
@@ -17,6 +16,7 @@ from core.lite.motion_space import FaceSpace, blink_array
 from core.lite.speech_encoder import SpeechEncoder
 from core.lite.warp import LiteWarp
 from core.motion import MotionSpace
+from core.settings.config import PackConfig
 
 
 def build(config: PackConfig, files: dict[str, Path]) -> Models:

@@ -103,9 +103,7 @@ class Lmdm(nn.Module):
         self.to_time_tokens = nn.Sequential(nn.Linear(hidden, TIME_TOKENS * width))
         self.norm_cond = nn.LayerNorm(width)
         self.input_projection = nn.Linear(sizes.motion + frame_width, width)
-        self.cond_encoder = nn.ModuleList(
-            ConditionEncoderLayer(*block) for _ in range(sizes.encoder_layers)
-        )
+        self.cond_encoder = nn.ModuleList(ConditionEncoderLayer(*block) for _ in range(sizes.encoder_layers))
         self.cond_projection = nn.Linear(sizes.cond, width)
         self.non_attn_cond_projection = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from core.options import CropOptions
+from core.settings.options import CropOptions
 
 # landmark count -> indices whose means are the left eye, the right eye and the mouth
 _REFERENCE = {

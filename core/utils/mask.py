@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from core.errors import InputError
-from core.options import BlendOptions
+from core.settings.options import BlendOptions
 from core.utils.face_region import face_region_mask
 
 # mode -> (mask m, alpha a) -> mask. All but replace reach 0 at the border of the crop.

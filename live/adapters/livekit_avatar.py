@@ -1,8 +1,8 @@
 """An avatar for LiveKit Agents: a VideoGenerator for `livekit.agents.voice.avatar.AvatarRunner`.
 
-    generator = DittoVideoGenerator(sdk, "me.jpg", seed=1)
-    runner = AvatarRunner(room, audio_recv=QueueAudioOutput(...), video_gen=generator, options=generator.options)
-    await runner.start()
+generator = DittoVideoGenerator(sdk, "me.jpg", seed=1)
+runner = AvatarRunner(room, audio_recv=QueueAudioOutput(...), video_gen=generator, options=generator.options)
+await runner.start()
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from livekit import rtc
 from livekit.agents.voice.avatar import AudioSegmentEnd, AvatarOptions, VideoGenerator
 
-from core.avatar import Avatar
-from core.conversation import Conversation
+from core.avatars.avatar import Avatar
 from core.motion import FPS, SAMPLE_RATE
 from core.sdk import StreamSDK
+from core.streaming.conversation import Conversation
 from live.bridge import AsyncConversation
 from live.pcm import PcmFeed, to_pcm
 

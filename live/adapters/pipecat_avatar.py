@@ -1,6 +1,6 @@
 """An avatar for Pipecat: a frame processor that stands between the speech synthesis and the transport's output.
 
-    pipeline = Pipeline([transport.input(), stt, llm, tts, DittoAvatar(sdk, "me.jpg"), transport.output()])
+pipeline = Pipeline([transport.input(), stt, llm, tts, DittoAvatar(sdk, "me.jpg"), transport.output()])
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from core.avatar import Avatar
-from core.conversation import Conversation
+from core.avatars.avatar import Avatar
 from core.motion import SAMPLE_RATE
 from core.sdk import StreamSDK
+from core.streaming.conversation import Conversation
 from live.bridge import AsyncConversation
 from live.pcm import PcmFeed, to_pcm
 

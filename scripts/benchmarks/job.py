@@ -47,7 +47,7 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Job:
-    """What is run: input files, pack, `core.speed.Speed` and run options by name. plain: the eager path instead."""
+    """What is run: input files, pack, `Speed` options and run options by name. plain: the eager path instead."""
 
     source: Path
     audio: Path

@@ -17,8 +17,8 @@ from core.backends.cuda_graph import GraphedCall, recorder_for
 from core.backends.lane import Lane
 from core.backends.pytorch import TorchSession
 from core.errors import InputError
-from core.packs import find_pack, open_pack
-from core.speed import Speed
+from core.packs.pack import find_pack, open_pack
+from core.packs.speed import Speed
 
 NAMES = ("appearance_extractor", "motion_extractor", "warp_network", "decoder")
 

@@ -19,7 +19,7 @@ from core.lite.speech_encoder import SpeechEncoder
 from core.lite.speech_stream import DIM, MELS, WIDTH, SpeechStream, Window
 from core.media import read_audio
 from core.motion import EXP, FPS, MOTION_DIM, SAMPLE_RATE
-from core.packs import EMBEDDED
+from core.packs.pack import EMBEDDED
 
 NEUTRAL, SPOKEN = 4, -5.0  # emotion; least log loudness of a frame that counts as speech
 

@@ -15,8 +15,8 @@ from core.interfaces import Models
 from core.lite.face_tracker import FaceTracker
 from core.lite.motion_space import RIGID, FaceSpace
 from core.media import is_image, read_audio, read_image
-from core.options import CropOptions
-from core.packs import EMBEDDED, load_pack
+from core.packs.pack import EMBEDDED, load_pack
+from core.settings.options import CropOptions
 
 from .picture import Looks, Seam
 from .signals import BANDS, agreement, band_power, blinks_per_minute, closures, jitter, pauses

@@ -43,9 +43,7 @@ _HEAD = "head motion between these frequencies, degrees"
 def medians(evaluations: Sequence[Evaluation]) -> dict[str, float]:
     """Median of each measure over the videos that have it."""
     names = dict.fromkeys(name for evaluation in evaluations for name in evaluation.measures)
-    return {
-        name: float(np.median([e.measures[name] for e in evaluations if name in e.measures])) for name in names
-    }
+    return {name: float(np.median([e.measures[name] for e in evaluations if name in e.measures])) for name in names}
 
 
 def table(columns: Mapping[str, Mapping[str, float]]) -> str:

@@ -113,9 +113,7 @@ def band_power(angles: np.ndarray) -> np.ndarray:
     """(len(BANDS),) root mean square in degrees of head rotation, all axes together, by frequency band."""
     frequency, density = welch(angles, FPS, nperseg=min(len(angles), 128), axis=0)
     step = frequency[1] - frequency[0]
-    return np.array([
-        np.sqrt(density[(frequency >= low) & (frequency < high)].sum() * step) for low, high in BANDS
-    ])
+    return np.array([np.sqrt(density[(frequency >= low) & (frequency < high)].sum() * step) for low, high in BANDS])
 
 
 def jitter(points: np.ndarray, scale: np.ndarray) -> float:

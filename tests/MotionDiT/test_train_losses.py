@@ -15,9 +15,7 @@ from MotionDiT.diffusion import Diffusion, draw  # noqa: E402
 from MotionDiT.losses import FARTHEST, MEMORY, AdaptiveWeights, MotionLoss, default_parts, parse_parts  # noqa: E402
 from MotionDiT.network import Denoiser  # noqa: E402
 
-SMALL = LmdmSizes(
-    frames=6, motion=8, cond=10, width=16, heads=2, feedforward=32, encoder_layers=2, decoder_layers=2
-)
+SMALL = LmdmSizes(frames=6, motion=8, cond=10, width=16, heads=2, feedforward=32, encoder_layers=2, decoder_layers=2)
 LOSSES = "default last_frame reg last_frame_reg dim_ws dim_ws_last_frame_reg part_w all".split()
 
 

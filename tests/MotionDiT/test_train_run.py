@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from core.errors import InputError, OutputError  # noqa: E402
-from core.motion_config import read_config  # noqa: E402
+from core.packs.motion_config import read_config  # noqa: E402
 from MotionDiT.checkpoints import RunFolder, load_state, replace_file  # noqa: E402
 from MotionDiT.data import load_data  # noqa: E402
 from MotionDiT.options import TrainOptions, check  # noqa: E402

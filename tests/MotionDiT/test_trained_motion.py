@@ -15,8 +15,8 @@ pytest.importorskip("onnx")
 
 from core.errors import PackError  # noqa: E402
 from core.models.lmdm import Lmdm, LmdmSizes  # noqa: E402
-from core.motion_config import MotionConfig, read_config  # noqa: E402
-from core.trained_motion import load_trained_motion, pack_condition  # noqa: E402
+from core.packs.motion_config import MotionConfig, read_config  # noqa: E402
+from core.packs.trained_motion import load_trained_motion, pack_condition  # noqa: E402
 from MotionDiT.checkpoints import save_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +88,7 @@ def test_an_exported_network_needs_no_torch(network, export, tmp_path):
     export.main(["--lmdm", str(tmp_path / "a.pt"), "--out", str(tmp_path / "a.onnx")])
     code = (
         "import sys; sys.modules['torch'] = None; import numpy as np\n"
-        "from core.trained_motion import load_trained_motion\n"
+        "from core.packs.trained_motion import load_trained_motion\n"
         f"model = load_trained_motion({str(tmp_path / 'a.onnx')!r}, {PACK!r})\n"
         "print(model.sampler(0, 4)(np.zeros((1, 265), 'f'), np.zeros((1, 10, 24), 'f'), 0).shape)\n"
     )

@@ -8,7 +8,7 @@ from core.atomic_components.condition_handler import Character, ConditionHandler
 from core.atomic_components.speech import Speech
 from core.errors import InputError
 from core.motion import MOTION_DIM, Motion
-from core.options import ConditionOptions, MotionOptions
+from core.settings.options import ConditionOptions, MotionOptions
 
 RELEASED_ONLINE = {"overlap_v2": 70, "fix_kp_cond": 1, "fix_kp_cond_dim": (0, 202)}
 

@@ -11,11 +11,11 @@ import pytest
 
 from core.atomic_components.avatar_registrar import AvatarRegistrar
 from core.atomic_components.source2info import FaceDescription, FoundFace
-from core.avatar_cache import AvatarCache
-from core.config import SourceOptions
+from core.avatars.cache import AvatarCache
 from core.errors import InputError
 from core.motion import Motion
-from core.options import CropOptions
+from core.settings.config import SourceOptions
+from core.settings.options import CropOptions
 
 CROP = CropOptions()
 STEP = 3  # gray levels between frames

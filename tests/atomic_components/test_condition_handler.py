@@ -12,7 +12,7 @@ from core.atomic_components.condition_handler import (
 )
 from core.errors import InputError
 from core.motion import MOTION_DIM
-from core.options import ConditionOptions
+from core.settings.options import ConditionOptions
 
 AUDIO_DIM = 1024
 

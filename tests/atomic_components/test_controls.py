@@ -14,8 +14,8 @@ from core.atomic_components.controls import (
     overall_controls,
 )
 from core.errors import InputError
-from core.options import ControlOptions
-from core.timeline import Curve, Timeline
+from core.settings.options import ControlOptions
+from core.settings.timeline import Curve, Timeline
 
 
 def starts(rows):
@@ -122,5 +122,7 @@ def test_a_timeline_with_bad_values_is_refused(name, value):
 def test_what_is_chosen_by_name_goes_before_the_pack():
     chosen = ControlOptions(delta_pitch=0.0, smile=1.0)
     assert overall_controls({"delta_pitch": 2, "delta_yaw": 1}, chosen) == {
-        "delta_pitch": 0.0, "delta_yaw": 1, "smile": 1.0,
+        "delta_pitch": 0.0,
+        "delta_yaw": 1,
+        "smile": 1.0,
     }

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from core.atomic_components.motion_stitch import MotionStitch
-from core.avatar import Frame
+from core.avatars.avatar import Frame
 from core.errors import InputError
 from core.motion import Motion, MotionSpace, bins_to_degrees, mirror_index, transform_keypoints
-from core.options import StitchOptions
+from core.settings.options import StitchOptions
 
 FADE_S = {"fade_type": "s"}
 RELEASED = {"fade_type": "d0", "overall_ctrl_info": {"delta_pitch": 2}}

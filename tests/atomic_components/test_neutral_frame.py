@@ -7,11 +7,11 @@ from core.atomic_components.motion_stitch import MotionStitch
 from core.atomic_components.neutral_frame import NeutralState, most_neutral
 from core.atomic_components.source2info import SourceInfo
 from core.atomic_components.source_analysis import make_record
-from core.avatar import Frame
-from core.config import SourceOptions
+from core.avatars.avatar import Frame
 from core.errors import InputError
 from core.motion import EXP, YAW, Motion, MotionSpace, degrees_to_bins
-from core.options import StitchOptions
+from core.settings.config import SourceOptions
+from core.settings.options import StitchOptions
 
 
 def info(opening=0.0, lids=0.3, yaw=0.0, sharpness=5.0, width=50.0):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from core.atomic_components.putback import PutBack
-from core.avatar import Frame
+from core.avatars.avatar import Frame
 from core.motion import Motion
-from core.options import BlendOptions
+from core.settings.options import BlendOptions
 from core.utils.mask import blend_mask
 
 PUTBACK = "pipeline_putback.npz"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.atomic_components.retime import Retime
-from core.avatar import Frame
+from core.avatars.avatar import Frame
 from core.motion import Motion, MotionSpace, frame_rate, frames_at
 
 

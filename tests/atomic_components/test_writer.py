@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.atomic_components.writer import Writer
-from core.avatar import Frame
+from core.avatars.avatar import Frame
 from core.errors import StageError
 from core.media import VideoReader, VideoWriter
 from core.pipeline import Pipeline

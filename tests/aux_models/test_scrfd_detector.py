@@ -14,8 +14,16 @@ from core.utils.blaze import box_overlap
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 FOLDERS = [ROOT / "example", ROOT / "tests" / "data", SHARED / "portraits"]
-PORTRAITS = ["portrait.png", "astronaut_mirrored_small.jpg", "grace_hopper.jpg", "hopper_rotated.jpg", "man_bald.jpg",
-             "painting_pearl_earring.jpg", "woman_shouting.jpg", "two_faces_couple.jpg"]
+PORTRAITS = [
+    "portrait.png",
+    "astronaut_mirrored_small.jpg",
+    "grace_hopper.jpg",
+    "hopper_rotated.jpg",
+    "man_bald.jpg",
+    "painting_pearl_earring.jpg",
+    "woman_shouting.jpg",
+    "two_faces_couple.jpg",
+]
 ROWS = (8192, 2048, 512)
 
 
@@ -102,6 +110,7 @@ def test_input_size_comes_from_the_model(fake_session):
 
 def test_a_second_look_at_half_size_finds_what_the_first_did_not(fake_session):
     """A level-1 row fires only when the picture leaves the lower half of the input black."""
+
     def scores(blob):
         table = np.full((ROWS[0], 1), 0.2, np.float32)
         table[8 * 64 * 2] = 0.8 if blob[0, 0, 300, 0] < -0.9 else 0.2

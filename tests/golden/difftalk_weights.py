@@ -20,6 +20,7 @@ Command line:  python difftalk_weights.py           checks the sums in difftalk_
                python difftalk_weights.py --full    also goes through every full-size tensor (a minute)
                python difftalk_weights.py --print   prints the sums instead
 """
+
 import json
 import os
 import re
@@ -32,7 +33,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 NETS = ("difftalk", "difftalk_tiny")
 MANIFESTS = {"difftalk": "difftalk_manifest.json", "difftalk_tiny": "difftalk_tiny_manifest.json"}
 SQRT3 = 1.7320508075688772
-EMA_FACTOR = 0.9375           # shadow = live * 15/16: exact in float32, and visibly not the live weights
+EMA_FACTOR = 0.9375  # shadow = live * 15/16: exact in float32, and visibly not the live weights
 EMA_UPDATES = 1000
 EMA_DECAY = 0.9999
 
@@ -44,7 +45,7 @@ def uniform(tag, shape):
     words = np.random.PCG64(zlib.crc32(tag.encode("utf-8"))).random_raw((count + 1) // 2)
     bits = np.asarray(words).astype("<u8").view("<u4")[:count] >> np.uint32(9)
     odd = (bits.astype(np.int32) * 2 + 1).astype(np.float32)
-    return (odd * np.float32(2.0 ** -23) - np.float32(1.0)).reshape(shape)
+    return (odd * np.float32(2.0**-23) - np.float32(1.0)).reshape(shape)
 
 
 def ranged(tag, shape, low, high):
@@ -134,13 +135,13 @@ def make(net, name, shape):
     if kind == "range":
         return ranged(tag, shape, *args)
     fan = int(np.prod(shape[1:], dtype=np.int64))
-    return uniform(tag, shape) * np.float32(SQRT3 * args[0] / fan ** 0.5)
+    return uniform(tag, shape) * np.float32(SQRT3 * args[0] / fan**0.5)
 
 
 def schedule(linear_start=0.0015, linear_end=0.0195, timesteps=1000):
     """The twelve registered buffers, float64 arithmetic rounded once to float32."""
-    root = np.linspace(linear_start ** 0.5, linear_end ** 0.5, timesteps, dtype=np.float64)
-    betas = root ** 2
+    root = np.linspace(linear_start**0.5, linear_end**0.5, timesteps, dtype=np.float64)
+    betas = root**2
     alphas = 1.0 - betas
     ac = np.cumprod(alphas)
     prev = np.append(1.0, ac[:-1])
@@ -170,8 +171,7 @@ def load_manifest(net):
 def each(net, prefix="", manifest=None):
     """(name, ndarray) pairs in checkpoint order, for the names that start with prefix."""
     table = (manifest or load_manifest(net))["state_dict"]
-    shadows = {"model_ema." + k[len("model."):].replace(".", ""): k
-               for k in table if k.startswith("model.")}
+    shadows = {"model_ema." + k[len("model.") :].replace(".", ""): k for k in table if k.startswith("model.")}
     sched = schedule()
     for name, (shape, dtype) in table.items():
         if not name.startswith(prefix):
@@ -199,14 +199,13 @@ def build(net, prefix="", manifest=None):
 
 def checkpoint(net):
     """The outer dictionary of a training checkpoint, without optimiser state."""
-    return {"epoch": 0, "global_step": EMA_UPDATES, "pytorch-lightning_version": "1.2.5",
-            "state_dict": build(net)}
+    return {"epoch": 0, "global_step": EMA_UPDATES, "pytorch-lightning_version": "1.2.5", "state_dict": build(net)}
 
 
 def first_stage_checkpoint(net):
     """The layout of the published first-stage file: the same tensors without their prefix."""
     p = "first_stage_model."
-    return {"state_dict": {k[len(p):]: v for k, v in build(net, prefix=p).items()}}
+    return {"state_dict": {k[len(p) :]: v for k, v in build(net, prefix=p).items()}}
 
 
 # ---------------------------------------------------------------------- inputs
@@ -218,21 +217,21 @@ def audio_window(tag, batch):
 def face68(tag, cx, cy, unit):
     """68 points laid out like the usual face annotation; integers, so text round-trips exactly."""
     pts = []
-    for i in range(17):                                       # 0-16 jaw, ear to ear
+    for i in range(17):  # 0-16 jaw, ear to ear
         a = (i - 8) / 8.0
         pts.append((cx + a * 1.0 * unit, cy + 1.0 * unit * (1.0 - a * a) - 0.05 * unit))
-    for i in range(5):                                        # 17-21 brow
+    for i in range(5):  # 17-21 brow
         pts.append((cx - 0.8 * unit + 0.15 * unit * i, cy - 0.55 * unit - 0.02 * unit * i))
-    for i in range(5):                                        # 22-26 brow
+    for i in range(5):  # 22-26 brow
         pts.append((cx + 0.2 * unit + 0.15 * unit * i, cy - 0.63 * unit + 0.02 * unit * i))
-    for i in range(4):                                        # 27-30 nose bridge
+    for i in range(4):  # 27-30 nose bridge
         pts.append((cx, cy - 0.4 * unit + 0.15 * unit * i))
-    for i in range(5):                                        # 31-35 nose base
+    for i in range(5):  # 31-35 nose base
         pts.append((cx - 0.2 * unit + 0.1 * unit * i, cy + 0.15 * unit + 0.03 * unit * (i == 2)))
-    for side in (-1, 1):                                      # 36-47 eyes
+    for side in (-1, 1):  # 36-47 eyes
         for dx, dy in ((-0.2, 0), (-0.1, -0.07), (0.1, -0.07), (0.2, 0), (0.1, 0.07), (-0.1, 0.07)):
             pts.append((cx + side * 0.5 * unit + dx * unit, cy - 0.35 * unit + dy * unit))
-    for i in range(20):                                       # 48-67 mouth, order of no importance here
+    for i in range(20):  # 48-67 mouth, order of no importance here
         pts.append((cx - 0.35 * unit + 0.035 * unit * i, cy + 0.45 * unit + 0.05 * unit * (i % 3)))
     pts = np.array(pts, np.float64) + ranged(tag, (68, 2), -3.0, 3.0)
     return np.rint(pts)

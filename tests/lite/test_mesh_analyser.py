@@ -9,7 +9,7 @@ from core.lite.analyser import MeshAnalyser
 from core.lite.face_tracker import FaceTracker
 from core.lite.motion_space import LIP_SLOTS, FaceSpace
 from core.motion import MOTION_DIM, Motion, keypoint_mask, transform_keypoints
-from core.packs import EMBEDDED
+from core.packs.pack import EMBEDDED
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from puppet import Puppet, load_puppets
 
-from core.avatar_features import LazyFeatures
+from core.avatars.features import LazyFeatures
 from core.lite.analyser import MeshAnalyser
 from core.lite.appearance import LiteFeature
 from core.lite.motion_space import EYE_SLOTS, LIP_SLOTS, RIGID_SLOTS, SLOT_VERTICES

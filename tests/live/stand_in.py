@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError, StageError
-from core.live import VideoFrame
 from core.media import read_image
 from core.motion import SAMPLES_PER_FRAME as BLOCK
-from core.pace import Pace
 from core.pipeline import Cancelled
+from core.streaming.pace import Pace
+from core.streaming.session import VideoFrame
 
 DELAY = 3  # frames that a session looks ahead
 SIZE = (48, 64)

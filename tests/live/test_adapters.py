@@ -75,9 +75,9 @@ def test_pipecat_processor(sdk, avatar, speech):
     from live.adapters.pipecat_avatar import DittoAvatar
 
     frames = [TTSAudioRawFrame(to_pcm(speech), 16000, 1), TTSStoppedFrame(), SleepFrame(sleep=5.0), EndFrame()]
-    down, _ = asyncio.run(asyncio.wait_for(
-        run_test(DittoAvatar(sdk, avatar, seed=1), frames_to_send=frames, send_end_frame=False), 60
-    ))
+    down, _ = asyncio.run(
+        asyncio.wait_for(run_test(DittoAvatar(sdk, avatar, seed=1), frames_to_send=frames, send_end_frame=False), 60)
+    )
     pictures = [frame for frame in down if isinstance(frame, OutputImageRawFrame)]
     sound = b"".join(frame.audio for frame in down if isinstance(frame, SpeechOutputAudioRawFrame))
     assert len(pictures) > 30 and pictures[0].size == (256, 256)

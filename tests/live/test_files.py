@@ -142,10 +142,13 @@ def test_a_job_that_stopped_the_server_twice_is_lost(make_client, sdk, jpeg, wav
     assert "server stopped" in make_client().get(f"/jobs/{job}").json()["message"]
 
 
-@pytest.mark.parametrize("error, words", [
-    (InputError("/secret/source: no face was found"), "no face was found"),
-    (ZeroDivisionError("secret"), "the job failed; see the server's log"),
-])
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (InputError("/secret/source: no face was found"), "no face was found"),
+        (ZeroDivisionError("secret"), "the job failed; see the server's log"),
+    ],
+)
 def test_a_failed_job_says_why_and_the_next_one_runs(make_client, sdk, jpeg, wav, error, words):
     client = make_client()
     sdk.fail = error

@@ -310,7 +310,7 @@ def test_a_slow_reader_loses_pictures_but_no_sound():
 
     from stand_in import Session
 
-    from core.conversation import Conversation
+    from core.streaming.conversation import Conversation
     from live.bridge import AsyncConversation
 
     async def watch():

@@ -12,13 +12,13 @@ torch = pytest.importorskip("torch")
 
 from core.atomic_components.decode_f3d import DecodeBatchF3D  # noqa: E402
 from core.atomic_components.warp_f3d import WarpBatchF3D  # noqa: E402
-from core.avatar import Frame  # noqa: E402
+from core.avatars.avatar import Frame  # noqa: E402
 from core.backends.pytorch import KINDS, TorchSession, make_sizes  # noqa: E402
 from core.errors import InputError  # noqa: E402
 from core.models.modules.fold import fold_constants  # noqa: E402
 from core.models.renderer import TorchRenderer  # noqa: E402
-from core.official import SessionRenderer  # noqa: E402
-from core.speed import Speed  # noqa: E402
+from core.packs.official import SessionRenderer  # noqa: E402
+from core.packs.speed import Speed  # noqa: E402
 
 SIZES = {
     "appearance_extractor": {"widths": [4, 4, 4], "channels": 2, "depth": 2, "res_blocks": 1},

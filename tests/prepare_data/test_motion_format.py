@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.safe_pickle import load_plain_pickle
+from core.settings.safe_pickle import load_plain_pickle
 from prepare_data.motion_format import KEYS, to_frames, to_rows, write_pickle
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.motion import SCALE
-from core.safe_pickle import load_plain_pickle
+from core.settings.safe_pickle import load_plain_pickle
 from prepare_data.motion_format import KEYS, to_rows
 from prepare_data.options import FeatureOptions, RunOptions
 from prepare_data.run import ALL_STEPS, run_steps
@@ -52,8 +52,8 @@ def test_motion_is_what_the_network_says_about_the_frame(official_pack):
     import cv2
     import torch
 
-    from core.official import load_entry
-    from core.packs import find_pack, open_pack
+    from core.packs.official import load_entry
+    from core.packs.pack import find_pack, open_pack
     from prepare_data.models import open_models
 
     torch.manual_seed(0)

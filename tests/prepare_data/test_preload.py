@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError, OutputError
-from core.safe_pickle import load_plain_pickle
+from core.settings.safe_pickle import load_plain_pickle
 from prepare_data.features import index_map, load_record
 from prepare_data.options import PreloadOptions
 from prepare_data.preload import mean_variance, write_mean_variance, write_mmap, write_pickle

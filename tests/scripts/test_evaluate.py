@@ -58,9 +58,11 @@ def talking(tmp_path_factory, speech) -> Path:
     import soundfile
 
     soundfile.write(folder / "speech.wav", speech, 16000)
-    return StreamSDK(data_root=ROOT / "checkpoints" / "ditto_lite").run(
-        PORTRAIT, folder / "speech.wav", folder / "talking.mp4"
-    ).output
+    return (
+        StreamSDK(data_root=ROOT / "checkpoints" / "ditto_lite")
+        .run(PORTRAIT, folder / "speech.wav", folder / "talking.mp4")
+        .output
+    )
 
 
 @pytest.fixture(scope="module")
@@ -186,11 +188,14 @@ def test_command_compares_folders(talking, tmp_path):
     assert read_image(plots / "a_one.png", 0).std() > 5
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["missing.mp4"], "no such video"),
-    ([SPEECH], "video"),
-    ([ROOT / "tests" / "golden"], "no videos"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["missing.mp4"], "no such video"),
+        ([SPEECH], "video"),
+        ([ROOT / "tests" / "golden"], "no videos"),
+    ],
+)
 def test_bad_input_is_one_line(arguments, words):
     done = run_script(*arguments)
     assert done.returncode == 2

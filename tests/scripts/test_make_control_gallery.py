@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 
-from core.options import ControlOptions
+from core.settings.options import ControlOptions
 from scripts.make_control_gallery import STRIPS, main
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -24,9 +24,9 @@ from core.aux_models.wavlm_torch import load_wavlm  # noqa: E402
 from core.backends.checkpoint import load_network, load_state_dict  # noqa: E402
 from core.backends.onnx import load_session  # noqa: E402
 from core.backends.onnx_header import read_onnx_header  # noqa: E402
-from core.config import load_config, make_options  # noqa: E402
 from core.models.manifest import load_manifest  # noqa: E402
-from core.options import CropOptions  # noqa: E402
+from core.settings.config import load_config, make_options  # noqa: E402
+from core.settings.options import CropOptions  # noqa: E402
 from core.utils.crop import crop_image, face_parts  # noqa: E402
 from core.utils.eyes import eye_state  # noqa: E402
 

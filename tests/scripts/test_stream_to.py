@@ -67,11 +67,14 @@ def test_rtmp(tmp_path):
     assert loudness(received).max() > 0.03
 
 
-@pytest.mark.parametrize("sink, words", [
-    ("picture.bmp", "cannot stream to"),
-    ("/dev/video987", "no such device"),
-    ("rtmp://127.0.0.1:1/x", "cannot stream there"),
-])
+@pytest.mark.parametrize(
+    "sink, words",
+    [
+        ("picture.bmp", "cannot stream to"),
+        ("/dev/video987", "no such device"),
+        ("rtmp://127.0.0.1:1/x", "cannot stream there"),
+    ],
+)
 def test_targets_that_cannot_be(sink, words):
     done = run_script("--sink", sink)
     assert done.returncode == 2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.options import CropOptions
+from core.settings.options import CropOptions
 from core.utils.crop import crop_image, crop_matrices, oriented_square, reference_points, transform_points
 
 CROPS = "pipeline_crop.npz"

@@ -10,7 +10,7 @@ import pytest
 from core.errors import InputError
 from core.lite.face_tracker import FaceTracker
 from core.media import read_image
-from core.packs import EMBEDDED
+from core.packs.pack import EMBEDDED
 from core.utils.face_region import REGIONS, face_region_mask
 
 PORTRAIT = Path(__file__).resolve().parents[2] / "example" / "portrait.png"
@@ -29,11 +29,14 @@ def value(mask: np.ndarray, mesh: np.ndarray, vertex: int) -> float:
     return float(mask[y, x])
 
 
-@pytest.mark.parametrize("region, inside, outside", [
-    ("face", (EYE, NOSE, MOUTH), ()),
-    ("lower", (MOUTH,), (EYE,)),
-    ("mouth", (MOUTH,), (EYE, NOSE)),
-])
+@pytest.mark.parametrize(
+    "region, inside, outside",
+    [
+        ("face", (EYE, NOSE, MOUTH), ()),
+        ("lower", (MOUTH,), (EYE,)),
+        ("mouth", (MOUTH,), (EYE, NOSE)),
+    ],
+)
 def test_regions_hold_what_they_say(mesh, region, inside, outside):
     mask = face_region_mask(mesh, region)
     assert mask.dtype == np.float32 and mask.shape == (512, 512) and 0 <= mask.min() and mask.max() <= 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.options import BlendOptions
+from core.settings.options import BlendOptions
 from core.utils.mask import blend_mask, feather_mask
 
 

@@ -1,0 +1,1 @@
+"""Sessions of unknown length: live frames, pace, playback, and turns of a conversation."""
