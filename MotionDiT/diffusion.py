@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from core.models.sampler import TRAIN_STEPS, cosine_schedule
 
-NOISE, NETWORK, VALIDATION = b"noise", b"network", b"validation"  # what a step's random numbers are for
+NOISE, FRAME, NETWORK, VALIDATION = b"noise", b"frame", b"network", b"validation"  # what a step's random numbers are for
 
 
 class Diffusion(nn.Module):
@@ -61,6 +61,14 @@ def draw(
     keep = torch.rand(count, generator=generator, device=device) >= drop
     noise = torch.randn((count, *clip), generator=generator, device=device)
     return Draws(times[share], noise[share], keep[share])
+
+
+def shown(seed: int, step: int, count: int, drop: float, device: torch.device | str) -> Tensor:
+    """(count, 1) of ones, and of zeros for the samples that shall not see their condition frame."""
+    if not drop:
+        return torch.ones(count, 1, device=device)
+    generator = torch.Generator(device).manual_seed(mix(seed, step, FRAME))
+    return (torch.rand((count, 1), generator=generator, device=device) >= drop).float()
 
 
 def mix(seed: int, step: int, purpose: bytes, rank: int = 0) -> int:

@@ -76,6 +76,7 @@ class TrainOptions:
     use_reg_loss: bool = False  # pull motion to zero, very gently
     dim_ws_npy: str = ""  # weight of each motion column
     cond_drop_prob: float = 0.2  # share of the samples trained without condition, for guidance
+    frame_drop_prob: float = 0.0  # share of the samples that see zeros instead of the condition frame; 1: never see it
     dropout: float = 0.1  # inside the network
 
     # -- network --
@@ -147,6 +148,8 @@ def check(options: TrainOptions) -> None:
     for name in BELOW_ONE:
         if not 0 <= getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}; it must be 0 or more and below 1")
+    if not 0 <= options.frame_drop_prob <= 1:
+        raise InputError(f"--frame_drop_prob is {options.frame_drop_prob}; it must be 0 .. 1")
     if not options.lr > 0:
         raise InputError(f"--lr is {options.lr}; it must be above 0")
     if options.dataset_version != "v2":

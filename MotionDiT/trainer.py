@@ -18,7 +18,7 @@ from core.packs.motion_config import MotionConfig
 from MotionDiT.adan import Adan
 from MotionDiT.checkpoints import RunFolder, load_state, save_state
 from MotionDiT.data import Data, load_data
-from MotionDiT.diffusion import NETWORK, Diffusion, draw, mix
+from MotionDiT.diffusion import NETWORK, Diffusion, draw, mix, shown
 from MotionDiT.loader import Loader, Share
 from MotionDiT.losses import AdaptiveWeights, MotionLoss, default_parts, read_parts
 from MotionDiT.network import Average, Denoiser, build, describe
@@ -140,6 +140,7 @@ class Trainer:
         device, runtime = motion.device, self.runtime
         clip = (motion.shape[1], motion.shape[2])
         draws = draw(options.seed, step, share.count, share.mine, clip, options.cond_drop_prob, device)
+        frame = frame * shown(options.seed, step, share.count, options.frame_drop_prob, device)[share.mine]
         torch.manual_seed(mix(options.seed, step, NETWORK, runtime.rank))  # of dropout
         with runtime.precision():
             found = self.model(self.diffusion(motion, draws.noise, draws.times), frame, cond, draws.times, draws.keep)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,13 @@ from core.errors import DittoError, StageError
 log = logging.getLogger(__name__)
 
 STOP_GRACE = 1.5  # seconds that close() and cancel() wait for stages once the run has been stopped
+ABORT_GRACE = 10.0  # the same for stages with leftovers to remove: the end of a long video takes seconds to write
 _POLL = 0.2  # seconds; bounds every wait so that Ctrl-C gets through on all systems
 _END = object()  # end of the stream, handed from stage to stage
 
 
 class Cancelled(Exception):
-    """put() on a pipeline that was cancelled."""
+    """put() on a pipeline that was cancelled or has ended."""
 
 
 class _Stopped(Exception):
@@ -144,15 +146,22 @@ class Pipeline:
         self._drained = False
 
     def start(self) -> "Pipeline":
-        """Starts the threads. Once per pipeline."""
+        """Starts the threads. Once per pipeline. When the system refuses, nothing is left running or lying about."""
         if self._threads:
             raise RuntimeError("the pipeline has been started already")
         self._threads = [
             threading.Thread(target=self._run, args=(index,), name=f"stage-{stage.name}", daemon=True)
             for index, stage in enumerate(self._stages)
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            self.cancel()
+            for stage, thread in zip(self._stages, self._threads, strict=True):
+                if thread.ident is None:
+                    _abort(stage)
+            raise
         return self
 
     def put(self, item: Any, timeout: float | None = None) -> None:
@@ -161,26 +170,29 @@ class Pipeline:
         Raises what a stage raised (see close) as soon as it has, Cancelled after cancel(), TimeoutError after `timeout`
         seconds without room.
         """
-        if not self._threads or self._ended:
+        if not self._threads or (self._ended and self._stopped_at is None):
             raise RuntimeError("put() outside start() ... close()")
         try:
             self._channels[0].put(item, timeout)
         except _Stopped:
             self._raise_error()
-            raise Cancelled("the pipeline was cancelled") from None
+            raise Cancelled("the pipeline was cancelled or has ended") from None
 
     def check(self) -> None:
         """Raises what a stage raised, if one has."""
         self._raise_error()
 
     def end(self) -> None:
-        """Says that no more items come; waits only while the first queue is full."""
+        """Says that no more items come; waits only while the first queue is full. Cancels when that is interrupted."""
         if self._threads and not self._ended:
             self._ended = True
             try:
                 self._channels[0].put(_END)
             except _Stopped:
                 pass
+            except BaseException:  # without the end in the queue nobody would ever stop waiting for it
+                self.cancel()
+                raise
 
     def get(self, timeout: float | None = None) -> Any:
         """The next item that the last stage gave, with `keep_output`.
@@ -188,6 +200,8 @@ class Pipeline:
         Raises StopIteration at the end of the stream and after cancel(), what a stage raised as soon as it has, and
         TimeoutError after `timeout` seconds without an item.
         """
+        if not self._threads:
+            raise RuntimeError("get() before start()")
         if self._drained:
             raise StopIteration
         try:
@@ -204,11 +218,12 @@ class Pipeline:
         """Lets everything flow out and waits for it; with `keep_output`, get() must be called meanwhile.
 
         Raises the first error of the run: a DittoError as it is (its `stage` attribute names the stage), anything else
-        as StageError. Returns quietly when the run was cancelled. After a stop it returns within STOP_GRACE seconds.
+        as StageError. Returns quietly when the run was cancelled. After a stop it returns within STOP_GRACE seconds,
+        or ABORT_GRACE when a stage has leftovers to remove.
         """
-        self.end()
-        self._ended = True
         try:
+            self.end()
+            self._ended = True
             self._join()
         except BaseException:
             self.cancel()
@@ -216,10 +231,15 @@ class Pipeline:
         self._raise_error()
 
     def cancel(self) -> None:
-        """Stops all stages, drops what is in the queues and waits up to STOP_GRACE seconds for their abort()."""
+        """Stops all stages, drops what is in the queues and waits for their abort(), as long as close() does."""
         self._ended = True
-        self._stop()
-        self._join()
+        try:
+            self._stop()
+            self._join()
+        except KeyboardInterrupt:  # of someone who cannot wait: the leftovers are still removed
+            self._stop()
+            self._join()
+            raise
 
     def __enter__(self) -> "Pipeline":
         return self.start()
@@ -241,11 +261,9 @@ class Pipeline:
             pass
         except BaseException as error:  # a thread that dies in silence would hang the run
             self._fail(stage.name, error)
-        if item is not _END and stage.abort is not None:
-            try:
-                stage.abort()
-            except Exception:
-                log.exception("stage '%s' could not clean up", stage.name)
+        self._channels[index].stop()  # nobody takes anything from it any more: put() must not wait for room
+        if item is not _END:
+            _abort(stage)
 
     def _step(self, index: int) -> Any:
         """Takes one item through a stage. Returns _END when the stream has ended, else None."""
@@ -268,7 +286,8 @@ class Pipeline:
             if followed:
                 self._emit(index + 1, output, timing)
         if ended and followed:
-            self._emit(index + 1, _END, timing)
+            with suppress(_Stopped):  # finish() is through: whatever happens now, there is nothing to abort here
+                self._emit(index + 1, _END, timing)
         if last and not ended and self._on_progress is not None and self._on_progress(timing.count) is False:
             self._stop()
         return _END if ended else None
@@ -300,9 +319,10 @@ class Pipeline:
 
     def _join(self) -> None:
         """Waits for the threads; without limit while the run is healthy, for STOP_GRACE seconds after a stop."""
-        for thread in self._threads:
+        for stage, thread in zip(self._stages, self._threads):
+            grace = STOP_GRACE if stage.abort is None else ABORT_GRACE
             while thread.is_alive() and thread is not threading.current_thread():
-                if self._stopped_at is not None and time.monotonic() - self._stopped_at > STOP_GRACE:
+                if self._stopped_at is not None and time.monotonic() - self._stopped_at > grace:
                     log.warning("%s did not stop in time and is left behind", thread.name)
                     break
                 thread.join(_POLL / 4)
@@ -310,6 +330,15 @@ class Pipeline:
     def _raise_error(self) -> None:
         if self.error is not None:
             raise self.error
+
+
+def _abort(stage: Stage) -> None:
+    """Lets a stage remove its leftovers; what goes wrong there must not hide why the run was stopped."""
+    if stage.abort is not None:
+        try:
+            stage.abort()
+        except Exception:
+            log.exception("stage '%s' could not clean up", stage.name)
 
 
 def _bind(function: Callable[[Any], Any], item: Any) -> Callable[[], Any]:

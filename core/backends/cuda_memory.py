@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,11 @@ import numpy as np
 from core.backends.engine_tag import Gpu
 from core.errors import PackError
 
+LOG = logging.getLogger(__name__)
 OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+UNLOADING = 4  # cudaErrorCudartUnloading: the process ends, and CUDA went before our last objects
 LEGACY_STREAM = 1  # handle of the default stream that others use unless told otherwise
+KEPT_MEMORY = 1 << 30  # bytes of freed memory that stay with the process
 
 
 class OutOfGpuMemory(PackError):
@@ -26,14 +31,29 @@ class Event:
         self._cuda, self.handle = cuda, handle
 
     def __del__(self) -> None:
-        self._cuda.forget(self.handle)
+        self._cuda.forget("cudaEventDestroy", self.handle)
+
+
+class Graph:
+    """A recorded graph; destroyed with this object."""
+
+    def __init__(self, cuda: Cuda, handle: Any):
+        self._cuda, self.handle = cuda, handle
+
+    def __del__(self) -> None:
+        self._cuda.forget("cudaGraphExecDestroy", self.handle)
 
 
 class GpuArray:
-    """An array on a GPU, complete after `ready`. PyTorch and CuPy read it without a copy."""
+    """An array on a GPU, complete after `ready`. PyTorch and CuPy read it without a copy.
+
+    Its memory is used again after the work that its stream and the default one have when it goes. Whoever reads it on
+    another stream keeps it until that is done.
+    """
 
     def __init__(self, cuda: Cuda, shape: tuple[int, ...], dtype: np.dtype, stream: int):
         self._cuda, self._stream = cuda, stream
+        self._lent = False  # whether other libraries may be reading it
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.nbytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         self.ready: Event | None = None
@@ -54,20 +74,26 @@ class GpuArray:
         """Waits until the contents are complete, since readers are told of no stream."""
         self._cuda.use()
         self._cuda.wait(self._stream)
+        self._lent = True
         typestr = self.dtype.str
         return {"shape": self.shape, "typestr": typestr, "data": (self.address, False), "strides": None, "version": 3}
 
     def __del__(self) -> None:
-        if getattr(self, "address", 0):
-            self._cuda.free(self.address)
+        if not getattr(self, "address", 0):
+            return
+        if self._lent:
+            self._cuda.keep_until_now(self._stream, LEGACY_STREAM)
+        self._cuda.free(self.address)
 
 
 class Cuda:
     """The CUDA runtime on one GPU. `use` must have been called in every thread before anything else."""
 
-    def __init__(self, runtime: Any, device: int = 0):
+    def __init__(self, runtime: Any, driver: Any, device: int = 0):
+        """runtime, driver: cuda-python's modules of these names."""
         self._runtime, self.device = runtime, device
         self.use()
+        self._keep_memory(driver)
         self._releases = self.stream()  # memory is given back here, when all that uses it is done
 
     def use(self) -> None:
@@ -96,9 +122,15 @@ class Cuda:
         """Let memory that is freed from now on be reused after the event only."""
         self.follow(self._releases, event)
 
+    def keep_until_now(self, *streams: int) -> None:
+        """The same for all that was put on these streams; for finalisers, which run in any thread."""
+        with self._at_home():
+            for stream in streams:
+                self.keep_until(self.mark(stream))
+
     def free(self, address: int) -> None:
         """Give memory back once all events named to `keep_until` have happened."""
-        self._do("cudaFreeAsync", address, self._releases)
+        self.forget("cudaFreeAsync", address, self._releases)
 
     def upload(self, address: int, array: np.ndarray, stream: int) -> None:
         """Copy an array, which must stay alive until it is done, to the GPU."""
@@ -125,22 +157,45 @@ class Cuda:
         """Let what comes next on a stream wait for an event."""
         self._do("cudaStreamWaitEvent", stream, event.handle, 0)
 
-    def forget(self, event: int) -> None:
-        """Destroy an event; work that waits for it still does."""
-        self._do("cudaEventDestroy", event)
+    def forget(self, function: str, *arguments: Any) -> None:
+        """Give something back. Work that waits for an event, or a graph that is running, still comes to its end."""
+        status = getattr(self._runtime, function)(*arguments)[0]
+        if int(status) not in (0, UNLOADING):
+            LOG.warning("%s failed: %s", function, getattr(status, "name", status))  # finalisers cannot raise
 
-    def record(self, work: Callable[[], None], stream: int) -> Any:
+    def record(self, work: Callable[[], None], stream: int) -> Graph:
         """What `work` puts on a stream as a graph that can be launched, without running it. Raises RuntimeError."""
         self._do("cudaStreamBeginCapture", stream, self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
         try:
             work()
         finally:
-            graph = self._do("cudaStreamEndCapture", stream)
-        return self._do("cudaGraphInstantiate", graph, 0)
+            template = self._do("cudaStreamEndCapture", stream)
+        try:
+            return Graph(self, self._do("cudaGraphInstantiate", template, 0))
+        finally:
+            self._do("cudaGraphDestroy", template)
 
-    def launch(self, graph: Any, stream: int) -> None:
+    def launch(self, graph: Graph, stream: int) -> None:
         """Run a recorded graph."""
-        self._do("cudaGraphLaunch", graph, stream)
+        self._do("cudaGraphLaunch", graph.handle, stream)
+
+    def _keep_memory(self, driver: Any) -> None:
+        """Let freed memory stay with the process: by default every synchronisation hands it back to the system, and
+        asking for it anew in each frame takes milliseconds.
+        """
+        pool = self._do("cudaDeviceGetDefaultMemPool", self.device)
+        threshold = self._runtime.cudaMemPoolAttr.cudaMemPoolAttrReleaseThreshold
+        self._do("cudaMemPoolSetAttribute", pool, threshold, driver.cuuint64_t(KEPT_MEMORY))
+
+    @contextmanager
+    def _at_home(self) -> Iterator[None]:
+        """With this GPU as the thread's current one, and afterwards the one before."""
+        before = self._do("cudaGetDevice")
+        self.use()
+        try:
+            yield
+        finally:
+            self._do("cudaSetDevice", before)
 
     def _do(self, function: str, *arguments: Any) -> Any:
         status, *values = getattr(self._runtime, function)(*arguments)
@@ -156,23 +211,23 @@ def open_gpu(device: str = "auto") -> Cuda:
     kind, _, number = device.partition(":")
     if kind not in ("auto", "cuda"):
         raise PackError(f"TensorRT engines run on a GPU only, not on '{device}'; use the PyTorch or ONNX pack")
-    runtime = _runtime()
+    runtime, driver = _modules()
     status, *count = runtime.cudaGetDeviceCount()
     index = int(number or 0)
     if int(status) != 0 or not count or count[0] <= index:
         found = f"{count[0]} found" if int(status) == 0 and count else f"{getattr(status, 'name', status)}"
         raise PackError(f"TensorRT needs an NVIDIA GPU and its driver; there is no GPU {index} ({found})")
-    return Cuda(runtime, index)
+    return Cuda(runtime, driver, index)
 
 
-def _runtime() -> Any:
-    """The module with cudaMallocAsync and so on; its place depends on the version of cuda-python."""
+def _modules() -> tuple[Any, Any]:
+    """The modules with cudaMallocAsync and with cuuint64_t; their place depends on the version of cuda-python."""
     try:
-        return importlib.import_module("cuda.bindings.runtime")
+        return importlib.import_module("cuda.bindings.runtime"), importlib.import_module("cuda.bindings.driver")
     except ImportError:
         pass
     try:
-        return importlib.import_module("cuda.cudart")
+        return importlib.import_module("cuda.cudart"), importlib.import_module("cuda.cuda")
     except ImportError as error:
         raise PackError(
             f"TensorRT engines need the package cuda-python ({error}): pip install -e '.[trt]', "

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from core.utils.whole_file import whole_file
+
 SUFFIX = ".json"
 ANY_AMPERE, SAME_CAPABILITY, ONE_GPU = "ampere_plus", "same_compute_capability", "none"  # compatibility levels
 AMPERE = (8, 0)
@@ -89,10 +91,8 @@ def read_tag(engine: Path) -> EngineTag | None:
 
 def write_tag(engine: Path, tag: EngineTag) -> None:
     """Write the note. Raises OSError."""
-    target = tag_path(engine)
-    temporary = target.with_name(f".{target.name}.part")
-    temporary.write_text(json.dumps(asdict(tag), indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, target)
+    with whole_file(tag_path(engine)) as part:
+        part.write_text(json.dumps(asdict(tag), indent=2) + "\n", encoding="utf-8")
 
 
 def fingerprint(path: Path) -> tuple[int, str]:

@@ -43,7 +43,14 @@ class Session(Protocol):
 
 
 class CheckedSession:
-    """The part of a Session that knows the names and shapes. `path` is its file."""
+    """The part of a Session that knows the names and shapes.
+
+    Attributes:
+        path: its file.
+        most_rows: greatest length of a free first axis of the inputs; None: any.
+    """
+
+    most_rows: int | None = None
 
     def __init__(self, path: Path, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]):
         self.path, self.inputs, self.outputs = path, inputs, outputs

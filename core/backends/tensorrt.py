@@ -7,194 +7,16 @@ Needs the extra `trt` (tensorrt and cuda-python). How engines are made: `core.ba
 from __future__ import annotations
 
 import importlib
-import logging
-import queue
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from core.backends.cuda_memory import LEGACY_STREAM, Cuda, Event, GpuArray, open_gpu
+from core.backends.cuda_memory import Cuda, open_gpu
+from core.backends.engine_session import EngineSession
 from core.backends.engine_tag import read_tag
-from core.backends.session import CheckedSession, TensorSpec
 from core.errors import PackError
 
-LOG = logging.getLogger(__name__)
 OLDEST = 10  # major version whose API is used here
-DYNAMIC = -1
-MOST_GRAPHS = 8  # recorded shapes of one context
-
-
-class _Slot:
-    """One execution context with a stream, places for inputs and outputs, and its recorded graphs."""
-
-    def __init__(self, context: Any, cuda: Cuda):
-        self.context, self._cuda = context, cuda
-        self.stream = cuda.stream()
-        self.busy: Event | None = None  # end of the work that was put on the context last
-        self.graphs: dict[tuple[Any, ...], Any] = {}  # shapes of the inputs -> graph
-        self._buffers: dict[str, tuple[int, int]] = {}  # tensor -> address, bytes; kept between calls
-
-    def reserve(self, name: str, size: int) -> int:
-        """Address of at least `size` bytes for the tensor of that name."""
-        address, have = self._buffers.get(name, (0, -1))
-        if have < size:
-            self.graphs.clear()  # they know the old address
-            if have >= 0:
-                self._cuda.free(address)
-                del self._buffers[name]
-            address = self._cuda.allocate(size, self.stream)
-            self._cuda.wait(self.stream)  # from now on it is usable on any stream
-            self._buffers[name] = address, size
-        return address
-
-
-class EngineSession(CheckedSession):
-    """An engine. Calls may come from several threads; as many run at the same time as it has contexts.
-
-    Inputs are numpy arrays, GpuArrays, or whatever has `__cuda_array_interface__`, such as PyTorch's tensors.
-    """
-
-    def __init__(self, path: Path, engine: Any, trt: Any, cuda: Cuda, contexts: int = 1, cuda_graphs: bool = False):
-        inputs: dict[str, TensorSpec] = {}
-        outputs: dict[str, TensorSpec] = {}
-        for name in (engine.get_tensor_name(i) for i in range(engine.num_io_tensors)):
-            side = inputs if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else outputs
-            shape = tuple(None if length == DYNAMIC else int(length) for length in engine.get_tensor_shape(name))
-            side[name] = TensorSpec(name, shape, np.dtype(trt.nptype(engine.get_tensor_dtype(name))))
-        super().__init__(path, inputs, outputs)
-        self._engine, self._cuda = engine, cuda  # the engine must outlive its contexts
-        self.device = ("cuda", cuda.device)
-        self._graphs = cuda_graphs
-        self._free: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
-        for _ in range(contexts):
-            context = engine.create_execution_context()
-            if context is None:
-                raise PackError(f"{path}: there is not enough free GPU memory to run this engine; use fewer streams")
-            self._free.put(_Slot(context, cuda))
-
-    def run(self, **inputs: Any) -> dict[str, np.ndarray]:
-        """See Session. Whole numbers are converted to the engine's kind, since older engines have no int64."""
-        return {name: array.numpy() for name, array in self.run_on_device(**inputs).items()}
-
-    def run_on_device(self, stream: Any = None, **inputs: Any) -> dict[str, GpuArray]:
-        """Put the work on a stream and return at once; the outputs stay on the GPU.
-
-        Args:
-            stream: a PyTorch or cuda-python stream or its handle, on which foreign inputs are written and whose later
-                work may read the outputs; None for one of the session's own, which waits for the default stream.
-
-        Raises PackError for wrong names, shapes or kinds and when the GPU is out of memory.
-        """
-        held = {name: self._converted(name, array) for name, array in inputs.items()}
-        self.check(held)
-        self._cuda.use()
-        slot = self._free.get()
-        try:
-            where = slot.stream if stream is None else _handle(stream)
-            if slot.busy is not None:
-                self._cuda.follow(where, slot.busy)
-            if stream is None and any(isinstance(array, _Foreign) for array in held.values()):
-                self._cuda.follow(where, self._cuda.mark(LEGACY_STREAM))
-            results = self._enqueue(slot, where, held)
-            slot.busy = self._cuda.mark(where)
-            self._cuda.keep_until(slot.busy)
-            for array in results.values():
-                array.ready = slot.busy
-            return results
-        finally:
-            self._free.put(slot)
-
-    def upload(self, array: np.ndarray) -> GpuArray:
-        """A copy on the GPU, for inputs that stay the same over many runs."""
-        self._cuda.use()
-        array, stream = np.ascontiguousarray(array), LEGACY_STREAM
-        held = GpuArray(self._cuda, array.shape, array.dtype, stream)
-        self._cuda.upload(held.address, array, stream)
-        held.ready = self._cuda.mark(stream)
-        return held
-
-    def _enqueue(self, slot: _Slot, stream: int, inputs: Mapping[str, Any]) -> dict[str, GpuArray]:
-        """Bind everything and run. With graphs, whose addresses are fixed, inputs and outputs are copied on the GPU."""
-        graphs = self._graphs  # may be switched off at any time, by `_record`
-        for name, array in inputs.items():
-            if not slot.context.set_input_shape(name, tuple(array.shape)):
-                raise PackError(f"{self.path}: '{name}' of shape {list(array.shape)} is beyond what the engine allows")
-            slot.context.set_tensor_address(name, self._placed(slot, name, array, stream, graphs))
-        results = {name: self._result(slot, name, stream) for name in self.outputs}
-        for name, array in results.items():
-            place = slot.reserve(name, array.nbytes) if graphs else array.address
-            slot.context.set_tensor_address(name, place)
-        shapes = tuple(tuple(inputs[name].shape) for name in self.inputs)
-        if graphs and shapes in slot.graphs:
-            self._cuda.launch(slot.graphs[shapes], stream)
-        elif not slot.context.execute_async_v3(stream):
-            raise RuntimeError(f"{self.path}: TensorRT could not run the engine")
-        elif graphs:
-            self._record(slot, shapes)
-        for name, array in results.items() if graphs else ():
-            self._cuda.copy(array.address, slot.reserve(name, array.nbytes), array.nbytes, stream)
-        return results
-
-    def _record(self, slot: _Slot, shapes: tuple[Any, ...]) -> None:
-        """Record a graph for these shapes; TensorRT wants one ordinary run with them before, which has just been."""
-        if len(slot.graphs) >= MOST_GRAPHS:
-            return
-
-        def work() -> None:
-            if not slot.context.execute_async_v3(slot.stream):
-                raise RuntimeError("TensorRT refused")
-
-        try:
-            slot.graphs[shapes] = self._cuda.record(work, slot.stream)
-        except RuntimeError as error:
-            LOG.warning("%s cannot be recorded as a CUDA graph (%s); it runs without", self.path.name, error)
-            self._graphs = False
-
-    def _placed(self, slot: _Slot, name: str, array: Any, stream: int, fixed: bool) -> int:
-        """Address of an input on the GPU; with `fixed` always the slot's own place for it."""
-        if isinstance(array, np.ndarray):
-            address = slot.reserve(name, array.nbytes)
-            self._cuda.upload(address, array, stream)
-            return address
-        if isinstance(array, GpuArray) and array.ready is not None:
-            self._cuda.follow(stream, array.ready)
-        if not fixed:
-            return array.address
-        address = slot.reserve(name, array.nbytes)
-        self._cuda.copy(address, array.address, array.nbytes, stream)
-        return address
-
-    def _converted(self, name: str, array: Any) -> Any:
-        """The input as something with `shape`, `dtype` and, on the GPU, `address`."""
-        if not isinstance(array, (np.ndarray, GpuArray)):
-            return _Foreign(self.path, name, array)
-        if isinstance(array, GpuArray):
-            return array
-        spec = self.inputs.get(name)
-        whole = spec is not None and spec.dtype.kind == "i" and array.dtype.kind == "i"
-        return np.ascontiguousarray(array, spec.dtype if whole else array.dtype)
-
-    def _result(self, slot: _Slot, name: str, stream: int) -> GpuArray:
-        shape = tuple(slot.context.get_tensor_shape(name))
-        if DYNAMIC in shape:
-            raise PackError(f"{self.path}: the size of output '{name}' depends on the data; this cannot be run here")
-        return GpuArray(self._cuda, shape, self.outputs[name].dtype, stream)
-
-
-class _Foreign:
-    """Another library's array on the GPU."""
-
-    def __init__(self, path: Path, name: str, array: Any):
-        view = getattr(array, "__cuda_array_interface__", None)
-        if view is None:
-            raise PackError(f"{path}: input '{name}' is a {type(array).__name__}, not an array in host or GPU memory")
-        if view.get("strides") is not None:
-            raise PackError(f"{path}: input '{name}' must be contiguous")
-        self.keep, self.shape, self.dtype = array, tuple(view["shape"]), np.dtype(view["typestr"])
-        self.address = int(view["data"][0])
-        self.nbytes = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
 def load_engine(path: Path, device: str = "auto", contexts: int = 1, cuda_graphs: bool = False) -> EngineSession:
@@ -261,15 +83,6 @@ def make_logger(trt: Any) -> Any:
                 self.errors.append(message)
 
     return Logger()
-
-
-def _handle(stream: Any) -> int:
-    """Handle of a stream of PyTorch (`cuda_stream`), of cuda-python (`__cuda_stream__`), or given as a number."""
-    if hasattr(stream, "cuda_stream"):
-        return int(stream.cuda_stream)
-    if hasattr(stream, "__cuda_stream__"):
-        return int(stream.__cuda_stream__()[1])
-    return int(stream)
 
 
 def _stale(path: Path, trt: Any, cuda: Cuda) -> str:

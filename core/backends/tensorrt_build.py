@@ -6,7 +6,7 @@ strongly typed network, which version 11 always makes, so that both build the sa
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any
 from core.backends.engine_tag import ANY_AMPERE, ONE_GPU, SAME_CAPABILITY
 from core.backends.tensorrt import make_logger
 from core.errors import PackError
+from core.utils.whole_file import whole_file
 
+LOG = logging.getLogger(__name__)
 Range = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # least, usual and greatest shape of an input
 LEVELS = {ONE_GPU: "NONE", ANY_AMPERE: "AMPERE_PLUS", SAME_CAPABILITY: "SAME_COMPUTE_CAPABILITY"}
 
@@ -61,7 +63,7 @@ def build_engine(trt: Any, model: bytes, shapes: Mapping[str, Range], options: B
         kind = BuildOutOfMemory if "memory" in text.lower() else PackError
         raise kind(f"TensorRT {trt.__version__} cannot build the engine: {text}")
     if options.timing_cache is not None:
-        _replace(options.timing_cache, bytes(config.get_timing_cache().serialize()))
+        _keep(options.timing_cache, bytes(config.get_timing_cache().serialize()))
     return bytes(engine)
 
 
@@ -76,9 +78,8 @@ def _config(trt: Any, builder: Any, shapes: Mapping[str, Range], options: BuildO
         config.plugins_to_serialize = [str(options.plugin)]
     if options.timing_cache is not None:
         held = options.timing_cache.read_bytes() if options.timing_cache.is_file() else b""
-        # of another version or GPU: begin anew
         cache = config.create_timing_cache(held)
-        if cache is None or not config.set_timing_cache(cache, False):
+        if cache is None or not config.set_timing_cache(cache, False):  # of another version or GPU: begin anew
             config.set_timing_cache(config.create_timing_cache(b""), False)
     if shapes:
         profile = builder.create_optimization_profile()
@@ -88,10 +89,13 @@ def _config(trt: Any, builder: Any, shapes: Mapping[str, Range], options: BuildO
     return config
 
 
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+def _keep(cache: Path, content: bytes) -> None:
+    """Write the timing cache; without it the next build takes longer, which is no reason to lose this one."""
+    try:
+        with whole_file(cache) as part:
+            part.write_bytes(content)
+    except OSError as error:
+        LOG.warning("%s: the timing cache cannot be written (%s)", cache, error.strerror or error)
 
 
 def _line(texts: list[str]) -> str:

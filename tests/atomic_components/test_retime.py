@@ -14,11 +14,12 @@ from core.motion import Motion, MotionSpace, frame_rate, frames_at
 def retimed(avatar):
     """retimed(rate, n) -> frames made of n frames of speech, whose face is k to the right of the source in frame k."""
 
-    def run(rate, n, still=False):
+    def run(rate, n, still=False, once=False):
         source = Motion(np.zeros((1 if still else 7, 265), np.float32), np.zeros((1 if still else 7, 63), np.float32))
         source.data[:, 199] = np.arange(len(source)) * 100
         person = avatar(source)
         person.rate = rate
+        person.loop = "once" if once else "mirror"
         stage, out = Retime(person, MotionSpace()), []
         for k in range(n):
             x_s = np.full((1, 21, 3), 5.0, np.float32)
@@ -34,6 +35,12 @@ def test_every_moment_is_shown_once(retimed, rate):
     assert [frame.index for frame in frames] == list(range(frames_at(9, rate)))
     shift = np.array([(frame.x_d - frame.x_s)[0, 0, 0] for frame in frames])
     np.testing.assert_allclose(shift, np.minimum(np.arange(len(frames)) * 25 / float(rate), 8), atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(60), Fraction(10), Fraction(30000, 1001)])
+def test_a_source_that_is_shown_once_has_no_more_frames(retimed, rate):
+    frames = retimed(rate, 26, once=True)
+    assert [frame.source for frame in frames] == list(range(7))
 
 
 def test_source_frames_come_one_by_one_with_their_own_place(retimed):

@@ -15,7 +15,7 @@ from core.errors import InputError, OutputError
 from core.media import read_audio, read_image
 from core.sdk import StreamSDK
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "example"
+EXAMPLE = Path(__file__).resolve().parents[2] / "example"
 SIZE = 224
 FRAMES = 10
 
@@ -88,6 +88,21 @@ def test_once_is_as_long_as_the_source(sdk, speech, tmp_path):
     assert len(read_audio(long.output)) == pytest.approx(6 * 640, abs=1100)
     with pytest.raises(InputError, match="picture, which has no end"):
         run(sdk, speech, tmp_path / "no.mp4", EXAMPLE / "portrait.png", loop="once")
+
+
+@pytest.mark.parametrize("fps, own", [(24, 5), (29.97, 7), (60, 11), (10, 3)])
+def test_once_at_another_rate_has_the_frames_of_the_source(sdk, speech, tmp_path, fps, own):
+    result = run(sdk, speech, tmp_path / "once.mp4", loop="once", fps=fps, template_n_frames=own)
+    assert result.frames == own == len(pictures(result.output))
+    with av.open(str(result.output)) as container:
+        stream = container.streams.video[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(own / fps, abs=0.5 / fps)
+
+
+def test_a_registered_picture_cannot_be_shown_once(sdk, speech, tmp_path):
+    avatar = sdk.register(EXAMPLE / "portrait.png")
+    with pytest.raises(InputError, match="is a picture, which has no end"):
+        sdk.run(avatar, speech, tmp_path / "no.mp4", loop="once")
 
 
 @pytest.mark.parametrize("loop, order", [

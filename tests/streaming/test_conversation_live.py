@@ -13,7 +13,7 @@ from core.packs.pack import EMBEDDED
 from core.sdk import StreamSDK
 from core.streaming.conversation import Conversation
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 UPPER, LOWER, LEFT, RIGHT = 13, 14, 61, 291
 
 

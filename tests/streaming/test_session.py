@@ -17,7 +17,7 @@ from core.media import read_audio
 from core.pipeline import Cancelled
 from core.sdk import StreamSDK
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PORTRAIT, HOPPER = ROOT / "example" / "portrait.png", ROOT / "tests" / "data" / "grace_hopper.jpg"
 LIMIT = 3.0  # seconds within which everything must have stopped
 
