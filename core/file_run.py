@@ -78,13 +78,15 @@ class FileRun:
             self._speech = LiveSpeech(stream, self._plan.new_gate())
         elif size != self._chunk_size:
             raise InputError(f"chunksize is {size}, but this run began with {self._chunk_size}; set up again to change")
-        self._give(self._speech(self._feed.new_samples(chunk)))
+        for speech in self._speech(self._feed.new_samples(chunk)):
+            self._give(speech)
 
     def close(self) -> None:
         """Render what is owed and finish the file. Raises the first error of the run; then no file is left."""
         try:
             if self._speech is not None and self._pipeline.error is None:
-                self._give(self._speech.finish())
+                for speech in self._speech.finish():
+                    self._give(speech)
             if not self._fed and self._pipeline.error is None:
                 raise InputError("the audio is empty: close() came before any speech")
             self._pipeline.close()
@@ -103,17 +105,16 @@ class FileRun:
         self._pipeline.cancel()
         self._leave()
 
-    def _give(self, speech: Speech | None) -> None:
+    def _give(self, speech: Speech) -> None:
         """Hand features on, without those that only stand for the look-ahead of the last window."""
-        if speech is None:
-            return
         limit = self._feed.limit
         room = len(speech.features) if limit is None else limit - self._given
         kept = min(len(speech.features), max(room, 0))
         self._given += kept
         if kept:
             voice = None if speech.voice is None else speech.voice[:kept]
-            self._hand_on(Speech(speech.features[:kept], speech.heard, voice))
+            outlook = np.concatenate([speech.features[kept:], speech.outlook])
+            self._hand_on(Speech(speech.features[:kept], speech.heard, voice, outlook))
 
     def _hand_on(self, speech: Speech) -> None:
         self._pipeline.put(speech)

@@ -21,11 +21,15 @@ class AudioStream(Protocol):
     Attributes:
         step: frames of a block; `first_step`: frames of the first one.
         look_ahead: samples beyond the end of a block that must have arrived before it comes out.
+        ahead: frames of look-ahead that get rows of their own; 0 for an encoder that gives none.
+        outlook: (ahead, D) these rows for the block that came out last, not yet what they will be: context for motion.
     """
 
     step: int
     first_step: int
     look_ahead: int
+    ahead: int
+    outlook: np.ndarray
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """(m,) float32 more samples at 16 kHz, any m -> the rows (k, D) float32 that they complete, often k = 0."""

@@ -1,4 +1,4 @@
-"""Stages in a row, one thread each, joined by short queues. This file alone knows threads and queues.
+"""Stages in a row, one thread each, joined by short queues. This file and `core.channel` alone know threads and queues.
 
 A run ends in one of three ways, and none of them can hang: `close()` lets everything flow out, the first error of any
 stage stops all of them and comes out of `put()` and `close()`, and `cancel()` stops without an error. Spec section 16.
@@ -7,28 +7,23 @@ stage stops all of them and comes out of `put()` and `close()`, and `cancel()` s
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from core.channel import END, Channel, Stopped
 from core.errors import DittoError, StageError
 
 log = logging.getLogger(__name__)
 
 STOP_GRACE = 1.5  # seconds that close() and cancel() wait for stages once the run has been stopped
 ABORT_GRACE = 10.0  # the same for stages with leftovers to remove: the end of a long video takes seconds to write
-_POLL = 0.2  # seconds; bounds every wait so that Ctrl-C gets through on all systems
-_END = object()  # end of the stream, handed from stage to stage
+_POLL = 0.05  # seconds between looks at whether the run has been stopped meanwhile
 
 
 class Cancelled(Exception):
     """put() on a pipeline that was cancelled or has ended."""
-
-
-class _Stopped(Exception):
-    """Wakes a thread that waits on a channel when the run stops."""
 
 
 @dataclass(frozen=True)
@@ -59,60 +54,6 @@ class StageTiming:
     waiting: float = 0.0
 
 
-class _Channel:
-    """A bounded queue whose waits end when the run is stopped."""
-
-    def __init__(self, size: int):
-        self._size = size
-        self._items: deque = deque()
-        self._changed = threading.Condition()
-        self._stopped = False
-
-    def put(self, item: Any, timeout: float | None = None) -> None:
-        """Waits for room. Raises _Stopped, or TimeoutError after `timeout` seconds."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not self._stopped and len(self._items) >= self._size:
-                left = _POLL if deadline is None else min(_POLL, deadline - time.monotonic())
-                if left <= 0:
-                    raise TimeoutError(f"no room in the pipeline within {timeout} s")
-                self._changed.wait(left)
-            if self._stopped:
-                raise _Stopped
-            self._items.append(item)
-            self._changed.notify_all()
-
-    def get(self, timeout: float | None = None) -> Any:
-        """Waits for an item. Raises _Stopped, or TimeoutError after `timeout` seconds."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not self._stopped and not self._items:
-                left = _POLL if deadline is None else min(_POLL, deadline - time.monotonic())
-                if left <= 0:
-                    raise TimeoutError(f"nothing came out of the pipeline within {timeout} s")
-                self._changed.wait(left)
-            if self._stopped:
-                raise _Stopped
-            self._changed.notify_all()
-            return self._items.popleft()
-
-    def get_waiting(self, most: int) -> list[Any]:
-        """Up to `most` items that are there already, without the end of the stream."""
-        items: list[Any] = []
-        with self._changed:
-            while self._items and len(items) < most and self._items[0] is not _END:
-                items.append(self._items.popleft())
-            self._changed.notify_all()
-        return items
-
-    def stop(self) -> None:
-        """Drops what is waiting and wakes both sides."""
-        with self._changed:
-            self._stopped = True
-            self._items.clear()
-            self._changed.notify_all()
-
-
 class Pipeline:
     """Runs `stages` on daemon threads.
 
@@ -137,8 +78,9 @@ class Pipeline:
         self.error: BaseException | None = None
         self.cancelled = False
         self._stages = list(stages)
+        self._idle = dict(enumerate(stages))  # those that no thread has taken up
         self._on_progress = on_progress
-        self._channels = [_Channel(queue_size) for _ in range(len(stages) + keep_output)]
+        self._channels = [Channel(queue_size) for _ in range(len(stages) + keep_output)]
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._stopped_at: float | None = None
@@ -149,6 +91,8 @@ class Pipeline:
         """Starts the threads. Once per pipeline. When the system refuses, nothing is left running or lying about."""
         if self._threads:
             raise RuntimeError("the pipeline has been started already")
+        if self.cancelled:
+            raise Cancelled("the pipeline was cancelled before it started")
         self._threads = [
             threading.Thread(target=self._run, args=(index,), name=f"stage-{stage.name}", daemon=True)
             for index, stage in enumerate(self._stages)
@@ -158,9 +102,6 @@ class Pipeline:
                 thread.start()
         except BaseException:
             self.cancel()
-            for stage, thread in zip(self._stages, self._threads, strict=True):
-                if thread.ident is None:
-                    _abort(stage)
             raise
         return self
 
@@ -174,7 +115,7 @@ class Pipeline:
             raise RuntimeError("put() outside start() ... close()")
         try:
             self._channels[0].put(item, timeout)
-        except _Stopped:
+        except Stopped:
             self._raise_error()
             raise Cancelled("the pipeline was cancelled or has ended") from None
 
@@ -187,8 +128,8 @@ class Pipeline:
         if self._threads and not self._ended:
             self._ended = True
             try:
-                self._channels[0].put(_END)
-            except _Stopped:
+                self._channels[0].put(END)
+            except Stopped:
                 pass
             except BaseException:  # without the end in the queue nobody would ever stop waiting for it
                 self.cancel()
@@ -206,10 +147,10 @@ class Pipeline:
             raise StopIteration
         try:
             item = self._channels[-1].get(timeout)
-        except _Stopped:
+        except Stopped:
             self._raise_error()
             raise StopIteration from None
-        if item is _END:
+        if item is END:
             self._drained = True
             raise StopIteration
         return item
@@ -231,14 +172,15 @@ class Pipeline:
         self._raise_error()
 
     def cancel(self) -> None:
-        """Stops all stages, drops what is in the queues and waits for their abort(), as long as close() does."""
+        """Stops all stages, drops what is in the queues and waits for their abort(), as long as close() does.
+
+        The leftovers of stages that never started are removed here.
+        """
         self._ended = True
         try:
-            self._stop()
-            self._join()
+            self._give_up()
         except KeyboardInterrupt:  # of someone who cannot wait: the leftovers are still removed
-            self._stop()
-            self._join()
+            self._give_up()
             raise
 
     def __enter__(self) -> "Pipeline":
@@ -252,27 +194,29 @@ class Pipeline:
 
     def _run(self, index: int) -> None:
         """Body of one thread."""
-        stage = self._stages[index]
+        stage = self._idle.pop(index, None)
+        if stage is None:  # cancelled, and cleaned up, while the threads were being started
+            return
         item = None
         try:
-            while item is not _END:
+            while item is not END:
                 item = self._step(index)
-        except _Stopped:
+        except Stopped:
             pass
         except BaseException as error:  # a thread that dies in silence would hang the run
             self._fail(stage.name, error)
         self._channels[index].stop()  # nobody takes anything from it any more: put() must not wait for room
-        if item is not _END:
+        if item is not END:
             _abort(stage)
 
     def _step(self, index: int) -> Any:
-        """Takes one item through a stage. Returns _END when the stream has ended, else None."""
+        """Takes one item through a stage. Returns END when the stream has ended, else None."""
         stage, timing = self._stages[index], self.timings[self._stages[index].name]
         last = index + 1 == len(self._stages)
         start = time.perf_counter()
         item = self._channels[index].get()
         timing.waiting += time.perf_counter() - start
-        ended = item is _END
+        ended = item is END
         if ended:
             call = stage.finish or (lambda: None)
         else:
@@ -286,11 +230,11 @@ class Pipeline:
             if followed:
                 self._emit(index + 1, output, timing)
         if ended and followed:
-            with suppress(_Stopped):  # finish() is through: whatever happens now, there is nothing to abort here
-                self._emit(index + 1, _END, timing)
+            with suppress(Stopped):  # finish() is through: whatever happens now, there is nothing to abort here
+                self._emit(index + 1, END, timing)
         if last and not ended and self._on_progress is not None and self._on_progress(timing.count) is False:
             self._stop()
-        return _END if ended else None
+        return END if ended else None
 
     def _emit(self, index: int, output: Any, timing: StageTiming) -> None:
         start = time.perf_counter()
@@ -317,6 +261,13 @@ class Pipeline:
         for channel in self._channels:
             channel.stop()
 
+    def _give_up(self) -> None:
+        self._stop()
+        self._join()
+        with suppress(KeyError):
+            while True:
+                _abort(self._idle.popitem()[1])
+
     def _join(self) -> None:
         """Waits for the threads; without limit while the run is healthy, for STOP_GRACE seconds after a stop."""
         for stage, thread in zip(self._stages, self._threads):
@@ -325,7 +276,7 @@ class Pipeline:
                 if self._stopped_at is not None and time.monotonic() - self._stopped_at > grace:
                     log.warning("%s did not stop in time and is left behind", thread.name)
                     break
-                thread.join(_POLL / 4)
+                thread.join(_POLL)
 
     def _raise_error(self) -> None:
         if self.error is not None:

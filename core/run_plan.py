@@ -150,9 +150,10 @@ class RunPlan:
         common = (sampler, self._conditions, character, options.motion)
         if not options.online_mode:
             return OfflineMotion(*common, models.seq_frames)
-        silence = models.audio.silence(warmup_rows(options.motion, models.seq_frames))
+        stream, window = self._stream, models.seq_frames
+        silence = models.audio.silence(warmup_rows(options.motion, window, stream.ahead))
         return OnlineMotion(
-            *common, silence, self._stitch.set_reference, window=models.seq_frames, block=self._stream.step
+            *common, silence, self._stitch.set_reference, window=window, block=stream.step, ahead=stream.ahead
         )
 
     def _make_stitch(self, character: Character) -> MotionStitch:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,20 +25,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run from a checkout, without installing the project
 
-from benchmarks import job, report  # noqa: E402
-
-from core.errors import DittoError, InputError  # noqa: E402
+from core.cli.program import Parser, run_program, set_up_logging  # noqa: E402
+from core.errors import InputError  # noqa: E402
 from core.packs.speed import PRECISIONS, Speed  # noqa: E402
+from scripts.benchmarks import job, report  # noqa: E402
 
-BEYOND = {"train": "benchmark_train", "live": "benchmark_live"}  # subjects that live in other scripts: rows(args)
+BEYOND = {"train": "scripts.benchmark_train", "live": "scripts.benchmark_live"}  # their own programs: rows(args)
 WHAT = ("all", "e2e", "stages", "networks", "stream", "render", "memory", "lmdm", *BEYOND, "page")
 MADE = ("random", "small")
 NO_GPU = "No GPU was at hand when this page was made: the tables for GPUs were not run."
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """All flags."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--what", nargs="+", choices=WHAT, default=["all"], help="all: e2e and render; page: nothing")
     parser.add_argument("--pack", default="ditto_lite", help="folder of a pack, random or small [the embedded one]")
     parser.add_argument("--source", type=Path, default=ROOT / "example" / "portrait.png")
@@ -90,15 +89,15 @@ def measure(what: str, args: argparse.Namespace, one: job.Job) -> report.Rows:
     if what in BEYOND:
         return _beyond(what)(args)
     if what == "networks":
-        from benchmarks.networks import networks
+        from scripts.benchmarks.networks import networks
 
         return networks(one.pack, one.speed, args.batch, args.runs, args.compare)
     if what == "lmdm":
-        from benchmarks.lmdm import lmdm
+        from scripts.benchmarks.lmdm import lmdm
 
         return lmdm(args.runs, args.steps or 50, args.sampler or "ddim", Speed(**one.speed))
     if what == "render":
-        from benchmarks.render import render
+        from scripts.benchmarks.render import render
 
         return render(one.source, one.audio, one.pack, one.speed, plain=one.plain)
     if what == "memory":
@@ -109,33 +108,21 @@ def measure(what: str, args: argparse.Namespace, one: job.Job) -> report.Rows:
     return by_name[what](one, args.runs)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    args = build_parser().parse_args(arguments)
+def run(args: argparse.Namespace) -> None:
+    """Measure, print the page and write the files that are asked for. Raises DittoError."""
     if args.runs < 1 or min(args.batch) < 1:
-        print("error: --runs and --batch start at 1", file=sys.stderr)
-        return 2
-    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
-    try:
+        raise InputError("--runs and --batch start at 1")
+    known = report.read(args.json) if args.json else {}
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+        folder = Path(name)
         pack = make_pack(args.pack, folder)
-        found = report.merge(
-            report.read(args.json) if args.json else {},
-            {
-                "environment": report.environment(),
-                "tables": tables(args, pack, shortened(args.audio, args.seconds, folder)),
-            },
-        )
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        made = tables(args, pack, shortened(args.audio, args.seconds, folder))
+    found = report.merge(known, {"environment": report.environment(), "tables": made})
     page = report.markdown(found, ([] if report.gpu_name() else [NO_GPU]) + args.note)
     print(page)
     for path, text in ((args.json, json.dumps(found, indent=2) + "\n"), (args.markdown, page)):
         if path:
             report.write(path, text)
-    return 0
 
 
 def make_pack(name: str, folder: Path) -> str:
@@ -143,7 +130,7 @@ def make_pack(name: str, folder: Path) -> str:
     if name not in MADE:
         return name
     try:
-        from make_random_pack import make_pack as make
+        from scripts.make_random_pack import make_pack as make
     except ImportError as error:
         raise InputError(f"--pack {name} needs the package {error.name}: pip install -e '.[export]'") from error
     make(folder / "pack", "pytorch", small=name == "small")
@@ -178,6 +165,13 @@ def _named(pack: str) -> str:
 
 def _details(*groups: dict[str, Any]) -> str:
     return "".join(f", {name} {value}" for group in groups for name, value in group.items())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    args = build_parser().parse(arguments)
+    set_up_logging()
+    return run_program(lambda: run(args))
 
 
 if __name__ == "__main__":

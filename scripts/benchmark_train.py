@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a check
 
 import numpy as np
 import torch
-from plain_train_loop import PlainAdan, PlainDataset, PlainNetwork, plain_losses
 from torch.utils.data import DataLoader
 
 from core.models.sampler import TRAIN_STEPS
@@ -29,6 +28,7 @@ from MotionDiT.options import TrainOptions
 from MotionDiT.runtime import make_runtime
 from MotionDiT.trainer import Trainer
 from MotionDiT.windows import Windows
+from scripts.benchmarks.plain_train_loop import PlainAdan, PlainDataset, PlainNetwork, plain_losses
 
 FRAMES = (178, 206, 125, 160, 120)  # of the example's clips, which are also used mirrored
 WIDTHS = {"aud": 1024, "emo": 8, "eye_open": 2, "eye_ball": 6, "sc": 63}

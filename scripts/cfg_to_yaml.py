@@ -15,7 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
 
-from core.errors import DittoError, InputError
+from core.cli.program import Parser, run_program, set_up_logging
+from core.errors import InputError
 from core.settings.config import option_problems, read_config
 from core.settings.safe_pickle import load_plain_pickle
 from core.settings.yaml_config import write_yaml
@@ -41,22 +42,23 @@ def doubts(path: Path) -> list[str]:
     return problems + option_problems(config)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="configuration, .pkl")
-    parser.add_argument("target", type=Path, nargs="?", help="YAML file to write (default: beside the source)")
-    options = parser.parse_args(arguments)
-    try:
-        written = convert(options.source, options.target or options.source.with_suffix(".yaml"))
-        problems = doubts(written[0])
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def run(args: argparse.Namespace) -> None:
+    """Convert, name the files, and what is doubtful about them. Raises DittoError."""
+    written = convert(args.source, args.target or args.source.with_suffix(".yaml"))
+    problems = doubts(written[0])
     print(f"written: {', '.join(map(str, written))}")
     for problem in problems:
         print(f"note: {problem}", file=sys.stderr)
-    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="configuration, .pkl")
+    parser.add_argument("target", type=Path, nargs="?", help="YAML file to write (default: beside the source)")
+    args = parser.parse(arguments)
+    set_up_logging()
+    return run_program(lambda: run(args))
 
 
 if __name__ == "__main__":

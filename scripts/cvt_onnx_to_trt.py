@@ -12,7 +12,6 @@ there, 1 some could not be built (the others were), 2 nothing could be done. See
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import time
@@ -22,15 +21,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
 
-from trt_jobs import Job, describe, find_jobs, largest_batch, settle
-
 from core.backends.cuda_memory import open_gpu
-from core.backends.engine_tag import ANY_AMPERE, ONE_GPU, SAME_CAPABILITY, EngineTag, Gpu, fingerprint, write_tag
+from core.backends.engine_tag import (
+    AMPERE,
+    ANY_AMPERE,
+    ONE_GPU,
+    SAME_CAPABILITY,
+    EngineTag,
+    Gpu,
+    fingerprint,
+    write_tag,
+)
 from core.backends.tensorrt import package
 from core.backends.tensorrt_build import BuildOptions, BuildOutOfMemory, build_engine
+from core.cli.program import Parser, run_program, set_up_logging
 from core.errors import DittoError, InputError, OutputError, PackError
-
-AMPERE = (8, 0)
+from core.utils.whole_file import whole_file
+from scripts.official.engines import Job, describe, find_jobs, largest_batch, settle
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,9 @@ class Line:
     text: str
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """The options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--onnx_dir", type=Path, required=True, help="folder with the .onnx files")
     add("--trt_dir", type=Path, required=True, help="folder for the engines")
@@ -188,9 +195,8 @@ def _write(job: Job, engine: bytes, version: str, gpu: Gpu, args: argparse.Names
     tag = EngineTag(
         version, gpu.name, gpu.capability, _compatibility(gpu, args), source, size, digest, len(engine), options
     )
-    temporary = job.engine.with_name(f".{job.engine.name}.part")
-    temporary.write_bytes(engine)
-    os.replace(temporary, job.engine)
+    with whole_file(job.engine) as part:
+        part.write_bytes(engine)
     write_tag(job.engine, tag)
 
 
@@ -202,23 +208,21 @@ def table(lines: list[Line]) -> str:
     return "\n".join([*rows, f"{len(lines)} networks, {failed} failed"])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    args = make_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if args.batch < 1:
-            raise InputError(f"--batch is {args.batch}; it must be at least 1")
-        lines = plan(args) if args.plan else convert(args)
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the engines that are there are complete", file=sys.stderr)
-        return 130
+def run(args: argparse.Namespace) -> int:
+    """Plan or convert and print the table; returns the exit status. Raises DittoError when nothing could be done."""
+    if args.batch < 1:
+        raise InputError(f"--batch is {args.batch}; it must be at least 1")
+    lines = plan(args) if args.plan else convert(args)
     print(table(lines))
     return 1 if any(line.state in ("failed", "problem") for line in lines) else 0
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    args = make_parser().parse(arguments)
+    set_up_logging(verbose=True)
+    return run_program(lambda: run(args), "interrupted; the engines that are there are complete")
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -17,9 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
 
-from checkpoint_check import FOLDERS, Finding, check
-
-from core.errors import DittoError, InputError
+from core.cli.program import Parser, run_program, set_up_logging
+from core.errors import InputError
+from scripts.official.files import FOLDERS, Finding, check
 
 REPOSITORY = "digital-avatar/ditto-talkinghead"
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
@@ -67,26 +67,28 @@ def table(findings: list[Finding]) -> str:
     return "\n".join(lines + [f"  {path}" for path in failed])
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--subset", nargs="+", choices=list(FOLDERS), help="what to fetch (default: pytorch cfg)")
-    parser.add_argument("--out", type=Path, default=CHECKPOINTS, help="folder for the files (default: %(default)s)")
-    parser.add_argument("--check", type=Path, metavar="DIR", help="download nothing, check this folder")
-    args = parser.parse_args(arguments)
-    try:
-        if args.check is None:
-            subsets = args.subset or list(DEFAULT)
-            download(args.out, subsets)
-        else:
-            subsets = args.subset or present(args.check)
-        findings = check(args.check or args.out, subsets)
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+def run(args: argparse.Namespace) -> int:
+    """Download or look, and print the table; returns the exit status. Raises DittoError when nothing could be done."""
+    if args.check is None:
+        subsets = args.subset or list(DEFAULT)
+        download(args.out, subsets)
+    else:
+        subsets = args.subset or present(args.check)
+    findings = check(args.check or args.out, subsets)
     print(table(findings))
     return 1 if any(finding.failed for finding in findings) else 0
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subset", nargs="+", choices=list(FOLDERS), help="what to fetch (default: pytorch cfg)")
+    parser.add_argument("--out", type=Path, default=CHECKPOINTS, help="folder for the files (default: %(default)s)")
+    parser.add_argument("--check", type=Path, metavar="DIR", help="download nothing, check this folder")
+    args = parser.parse(arguments)
+    set_up_logging()
+    return run_program(lambda: run(args), "interrupted; the same command goes on where it stopped")
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -14,12 +14,16 @@ import csv
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
 from core.cli.program import Parser, run_program, set_up_logging  # noqa: E402
-from core.errors import InputError  # noqa: E402
+from core.errors import InputError, OutputError  # noqa: E402
+
+if TYPE_CHECKING:
+    from scripts.evaluation.measure import Evaluation, Evaluator
 
 LOG = logging.getLogger("evaluate")
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
@@ -74,7 +78,7 @@ def read_spans(path: Path | None) -> list[tuple[float, float]]:
         raise InputError(f"{path}: not a list of start,end seconds ({error})") from None
 
 
-def evaluate_all(path: Path, args: argparse.Namespace, evaluator) -> dict:
+def evaluate_all(path: Path, args: argparse.Namespace, evaluator: Evaluator) -> dict[str, Evaluation]:
     """Name of each video -> its Evaluation. A video that cannot be measured is named and left out."""
     from tqdm import tqdm
 
@@ -93,10 +97,10 @@ def evaluate_all(path: Path, args: argparse.Namespace, evaluator) -> dict:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print the table, write what was asked for."""
+    """Measure, print the table, write what was asked for. Raises DittoError."""
     try:
         from scripts.evaluation.measure import Evaluator
-        from scripts.evaluation.report import medians, save_json, save_plot, table
+        from scripts.evaluation.report import medians, table
     except ImportError as error:
         raise InputError(f"{error.name} is not installed; pip install -e '.[evaluate]'") from None
     evaluator = Evaluator()
@@ -106,23 +110,31 @@ def run(args: argparse.Namespace) -> None:
     else:
         columns = {Path(name).name: medians(list(done.values())) for name, done in groups.items()}
     print(table(columns))
-    if args.json:
-        save_json(
-            args.json,
-            {
+    write_files(groups, args.json, args.plots)
+
+
+def write_files(groups: dict[str, dict[str, Evaluation]], figures: Path | None, plots: Path | None) -> None:
+    """Write the figures of all videos to one file, and a picture of the curves of each. Raises OutputError."""
+    from scripts.evaluation.report import medians, save_json, save_plot
+
+    place = figures or plots
+    try:
+        if figures:
+            content = {
                 group: {
                     "median": medians(list(done.values())),
-                    "videos": {name: e.measures for name, e in done.items()},
+                    "videos": {name: evaluation.measures for name, evaluation in done.items()},
                 }
                 for group, done in groups.items()
-            },
-        )
-    if args.plots:
-        args.plots.mkdir(parents=True, exist_ok=True)
-        for group, done in groups.items():
+            }
+            save_json(figures, content)
+        place = plots
+        for group, done in groups.items() if plots else ():
             for name, evaluation in done.items():
                 prefix = f"{Path(group).name}_" if len(groups) > 1 else ""
-                save_plot(args.plots / f"{prefix}{Path(name).stem}.png", evaluation, name)
+                save_plot(plots / f"{prefix}{Path(name).stem}.png", evaluation, name)
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be written ({error.strerror or error})") from error
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,7 +12,6 @@ Opset 20, whose GridSample takes volumes: ONNX Runtime runs the warping network 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,8 @@ import yaml
 from torch import Tensor, nn
 
 from core.backends.checkpoint import load_network
-from core.errors import DittoError, InputError, OutputError, PackError
+from core.cli.program import Parser, run_program, set_up_logging
+from core.errors import InputError, OutputError, PackError
 from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes
 from core.models.decoder import Decoder, DecoderSizes
 from core.models.lmdm import Lmdm, LmdmSizes
@@ -36,6 +36,7 @@ from core.models.motion_extractor import MotionExtractor, MotionSizes
 from core.models.stitch_network import StitchNetwork, StitchSizes
 from core.models.warp_network import DenseMotionSizes, WarpingNetwork
 from core.packs.motion_config import KEY, read_config
+from core.utils.whole_file import whole_file
 
 OPSET = 20  # the first whose GridSample takes volumes
 IMAGE = {"image": (1, 3, 256, 256)}
@@ -122,13 +123,12 @@ def write_onnx(
     free_axes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> None:
     """Trace a network on example inputs into an ONNX file; every axis that is not in `free_axes` is fixed."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with _quiet(), _ignored_layouts(), torch.inference_mode(False), torch.no_grad():
+    with whole_file(Path(path)) as part, _quiet(), _ignored_layouts(), torch.inference_mode(False), torch.no_grad():
         try:
             torch.onnx.export(
                 network,
                 inputs,
-                str(path),
+                str(part),
                 opset_version=OPSET,
                 input_names=input_names,
                 output_names=output_names,
@@ -166,7 +166,7 @@ def export_pack(pack: Path, out: Path, nets: list[str], free_batch: bool = False
 def export_trained(checkpoint: Path, out: Path) -> Path:
     """Export a motion network that MotionDiT/train.py made, of any size, with its description.
 
-    Guidance is inside; x0 is not clipped. Raises PackError when the file is damaged, OutputError when `out` cannot be
+    Guidance is inside; x0 is not clipped. Raises PackError when the file is damaged, OSError when `out` cannot be
     written.
     """
     import onnx
@@ -178,17 +178,11 @@ def export_trained(checkpoint: Path, out: Path) -> Path:
     frames, motion, cond = (config.sizes[name] for name in ("frames", "motion", "cond"))
     shapes = {"x": (1, frames, motion), "cond_frame": (1, motion), "cond": (1, frames, cond)}
     inputs = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        export("lmdm", network, temporary, {**inputs, "time_cond": torch.zeros(1, dtype=torch.int64)})
-        model = onnx.load(temporary)
+    with whole_file(out) as part:
+        export("lmdm", network, part, {**inputs, "time_cond": torch.zeros(1, dtype=torch.int64)})
+        model = onnx.load(part)
         onnx.helper.set_model_props(model, {KEY: config.text()})
-        onnx.save(model, temporary)
-        os.replace(temporary, out)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        onnx.save(model, part)
     return out
 
 
@@ -210,27 +204,31 @@ def _ignored_layouts() -> Iterator[None]:
         torch.onnx.unregister_custom_op_symbolic("aten::contiguous", OPSET)
 
 
+def run(args: argparse.Namespace) -> None:
+    """Export and print the files. Raises DittoError."""
+    try:
+        if args.lmdm:
+            paths = iter([export_trained(args.lmdm, args.out)])
+        else:
+            paths = export_pack(args.pack, args.out, args.nets, args.free_batch)
+        for path in paths:
+            print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", flush=True)
+    except OSError as error:
+        raise OutputError(f"{args.out}: cannot be written ({error.strerror or error})") from error
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--pack", type=Path, help="folder with models/*.pth")
     source.add_argument("--lmdm", type=Path, help="checkpoint of MotionDiT/train.py, .pt or .safetensors")
     parser.add_argument("--out", type=Path, required=True, help="folder for the .onnx files; with --lmdm the file")
     parser.add_argument("--nets", nargs="+", choices=list(NETS), default=list(NETS), metavar="NET", help="default: all")
     parser.add_argument("--free_batch", action="store_true", help="warp_network and decoder take any number of frames")
-    options = parser.parse_args(arguments)
-    try:
-        if options.lmdm:
-            paths = iter([export_trained(options.lmdm, options.out)])
-        else:
-            paths = export_pack(options.pack, options.out, options.nets, options.free_batch)
-        for path in paths:
-            print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", flush=True)
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    args = parser.parse(arguments)
+    set_up_logging()
+    return run_program(lambda: run(args))
 
 
 if __name__ == "__main__":

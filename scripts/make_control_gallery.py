@@ -13,10 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.errors import DittoError, InputError  # noqa: E402
+from core.cli.program import Parser, run_program, set_up_logging  # noqa: E402
+from core.errors import InputError, OutputError  # noqa: E402
+from core.utils.whole_file import whole_file  # noqa: E402
 
 QUIET, SPEAKING = 11, 53  # frames of the speech that are shown: lips together, and an open mouth
 MARGIN = 8  # frames of speech after the one that is shown
@@ -49,13 +54,13 @@ HEIGHT, LIMIT = 220, 60_000  # pixels of a strip, bytes of its file
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--source_path", type=Path, default=ROOT / "example" / "portrait.png")
     parser.add_argument("--audio_path", type=Path, default=ROOT / "example" / "sentence.wav")
     parser.add_argument("--output_path", type=Path, default=ROOT / "docs" / "img", help="folder of the strips")
     parser.add_argument("--data_root", default="auto", help="folder of a model pack [auto]")
     parser.add_argument("--only", nargs="+", choices=STRIPS, metavar="NAME", help=f"some of {', '.join(STRIPS)}")
-    return parser.parse_args(argv)
+    return parser.parse(argv)
 
 
 class Painter:
@@ -69,7 +74,7 @@ class Painter:
         self._source = args.source_path
         self._samples = read_audio(args.audio_path)
 
-    def __call__(self, controls: dict[str, Any], index: int):
+    def __call__(self, controls: dict[str, Any], index: int) -> np.ndarray:
         """The face crop (512, 512, 3) uint8 RGB of a frame."""
         from core.motion import SAMPLES_PER_FRAME
         from core.pipeline import Pipeline, Stage
@@ -87,9 +92,6 @@ class Painter:
 
 def strips(args: argparse.Namespace) -> Iterator[Path]:
     """Write the strips and yield the files."""
-    import cv2
-    import numpy as np
-
     paint = Painter(args)
     args.output_path.mkdir(parents=True, exist_ok=True)
     for name in args.only or STRIPS:
@@ -98,7 +100,8 @@ def strips(args: argparse.Namespace) -> Iterator[Path]:
         faces = [_labelled(paint(case, index)[part], _label(case)) for case in STRIPS[name]]
         strip = cv2.cvtColor(np.hstack(faces), cv2.COLOR_RGB2BGR)
         path = args.output_path / f"control_{name}.jpg"
-        path.write_bytes(_jpeg(strip))
+        with whole_file(path) as part:
+            part.write_bytes(_jpeg(strip))
         yield path
 
 
@@ -111,20 +114,15 @@ def _label(case: dict[str, Any]) -> str:
     return value if isinstance(value, str) else f"{name} {value:g}"
 
 
-def _labelled(face, text: str):
-    import cv2
-    import numpy as np
-
+def _labelled(face: np.ndarray, text: str) -> np.ndarray:
     small = cv2.resize(np.asarray(face).astype(np.uint8), (HEIGHT, HEIGHT), interpolation=cv2.INTER_AREA)
     bar = np.full((20, small.shape[1], 3), 255, np.uint8)
     cv2.putText(bar, text, (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
     return np.vstack([small, bar])
 
 
-def _jpeg(picture) -> bytes:
+def _jpeg(picture: np.ndarray) -> bytes:
     """The picture at the best quality that keeps the file small."""
-    import cv2
-
     for quality in range(90, 30, -5):
         data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
         if len(data) <= LIMIT:
@@ -132,18 +130,22 @@ def _jpeg(picture) -> bytes:
     return data
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> None:
+    """Draw and name the files. Raises DittoError."""
+    if not args.source_path.is_file():
+        raise InputError(f"{args.source_path}: no such picture")
     try:
-        if not args.source_path.is_file():
-            raise InputError(f"{args.source_path}: no such picture")
         for path in strips(args):
             print(path)
-    except DittoError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    except OSError as error:
+        raise OutputError(f"{args.output_path}: cannot be written ({error.strerror or error})") from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    set_up_logging()
+    args = parse_args(argv)
+    return run_program(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -25,14 +25,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a check
 
 import torch
 import yaml
-from export_onnx import NETS, export, write_onnx
-from random_weights import fill
 from torch import Tensor, nn
 
 from core.aux_models.wavlm_torch import build_wavlm
 from core.backends.checkpoint import NESTING
-from core.errors import DittoError, InputError
+from core.cli.program import Parser, run_program, set_up_logging
+from core.errors import InputError, OutputError
 from core.models.modules.fold import fold_constants
+from scripts.export_onnx import NETS, export, write_onnx
+from scripts.random_pack.weights import fill
 
 FORMATS = ("pytorch", "onnx")
 SPEECH = ("hubert", "wavlm")
@@ -181,7 +182,7 @@ def make_pack(out: Path, kind: str, small: bool = False, seed: int = 0, speech: 
     Raises InputError or PackError when a library is missing.
     """
     try:
-        from stand_in_faces import write_faces
+        from scripts.random_pack.faces import write_faces
     except ImportError as error:
         raise InputError("random packs need onnx: pip install -e '.[export]'") from error
     aux = out / "aux_models" if kind == "pytorch" else out
@@ -249,23 +250,27 @@ def _nested(name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
     return {NESTING[name]: tensors} if name in NESTING else tensors
 
 
+def run(args: argparse.Namespace) -> None:
+    """Make the pack and say so. Raises DittoError."""
+    try:
+        make_pack(args.out, args.format, args.small, args.seed, args.speech)
+    except OSError as error:
+        raise OutputError(f"{args.out}: the pack cannot be written ({error.strerror or error})") from error
+    size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
+    print(f"{args.out}: {args.format} pack, {size / 1e6:.0f} MB")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=FORMATS, required=True, help="kind of pack")
     parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
     parser.add_argument("--speech", choices=SPEECH, default="hubert", help="speech features (default hubert)")
     parser.add_argument("--small", action="store_true", help="thin networks with the same inputs and outputs")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default 0)")
-    options = parser.parse_args(arguments)
-    try:
-        make_pack(options.out, options.format, options.small, options.seed, options.speech)
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
-    print(f"{options.out}: {options.format} pack, {size / 1e6:.0f} MB")
-    return 0
+    args = parser.parse(arguments)
+    set_up_logging()
+    return run_program(lambda: run(args))
 
 
 if __name__ == "__main__":

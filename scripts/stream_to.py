@@ -13,11 +13,15 @@ import argparse
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
 from core.cli.program import Parser, leave, run_program, set_up_logging  # noqa: E402
+
+if TYPE_CHECKING:
+    from core.streaming.conversation import Conversation
 
 EXAMPLE = ROOT / "example" / "portrait.png"
 PIECE = 1280  # bytes of standard input per read, 40 ms
@@ -68,14 +72,16 @@ def run(args: argparse.Namespace) -> int:
         sink.close()
 
 
-def _listen(talk, ended: threading.Event) -> None:
+def _listen(talk: Conversation, ended: threading.Event) -> None:
     """Body of the thread that reads the standard input."""
     from live.pcm import PcmFeed
 
     feed = PcmFeed()
-    while piece := sys.stdin.buffer.read(PIECE):
-        talk.say(feed.feed(piece[: len(piece) // 2 * 2]))
-    ended.set()
+    try:
+        while piece := sys.stdin.buffer.read(PIECE):
+            talk.say(feed.feed(piece[: len(piece) // 2 * 2]))
+    finally:
+        ended.set()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -281,6 +281,118 @@ def test_interrupt_during_close_cancels(monkeypatch):
     assert pipeline.cancelled and not pipeline._threads[0].is_alive()
 
 
+def test_interrupt_while_the_end_waits_for_room_cancels():
+    """The end would never come into the queue: a later close() would wait for it for ever."""
+    gate, aborted = threading.Event(), []
+    pipeline = Pipeline([Stage("slow", lambda x: gate.wait(5), abort=lambda: aborted.append(1))], queue_size=1).start()
+    pipeline.put(1)
+    pipeline.put(2)  # fills the queue
+
+    def interrupted(*_):
+        gate.set()
+        raise KeyboardInterrupt
+
+    pipeline._channels[0].put = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.end()
+    pipeline.close()
+    assert pipeline.cancelled and aborted == [1] and not pipeline._threads[0].is_alive()
+
+
+def test_a_second_interrupt_does_not_keep_the_leftovers(monkeypatch):
+    aborted = []
+    stage = Stage("slow", lambda x: time.sleep(0.3), abort=lambda: aborted.append(1))
+    pipeline = Pipeline([stage]).start()
+    pipeline.put(1)
+    real_join, calls = pipeline._join, []
+
+    def interrupted_once():
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        real_join()
+
+    monkeypatch.setattr(pipeline, "_join", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.cancel()
+    assert aborted == [1]
+
+
+def test_a_producer_that_comes_too_late_does_not_wait_for_room():
+    """put() in one thread while another has closed: nobody will ever take the item."""
+    pipeline = Pipeline([Stage("s", lambda x: None)], queue_size=1).start()
+    pipeline.close()
+    pipeline._ended = False  # as it looked to the producer just before
+    with pytest.raises(Cancelled):
+        for i in range(3):
+            pipeline.put(i, timeout=LIMIT)
+
+
+def test_stages_that_could_not_be_started_remove_their_leftovers(monkeypatch):
+    aborted, started = [], []
+    stages = [Stage(name, lambda x: x, abort=lambda name=name: aborted.append(name)) for name in "abc"]
+    pipeline = Pipeline(stages)
+    real_start = threading.Thread.start
+
+    def refuse_the_second(thread):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        real_start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_the_second)
+    with pytest.raises(RuntimeError, match="new thread"):
+        pipeline.start()
+    assert sorted(aborted) == ["a", "b", "c"] and not started[0].is_alive()
+
+
+def test_cancel_before_the_start_removes_leftovers():
+    aborted = []
+    pipeline = Pipeline([Stage("s", lambda x: x, abort=lambda: aborted.append(1))])
+    pipeline.cancel()
+    pipeline.cancel()
+    assert aborted == [1]
+    with pytest.raises(Cancelled):
+        pipeline.start()
+
+
+def test_a_stage_that_has_finished_is_not_aborted():
+    """The file of a stage in the middle is complete when the one behind it fails."""
+    events, finished = [], threading.Event()
+
+    def finish():
+        events.append("finished")
+        finished.set()
+
+    def fail(_):
+        finished.wait(LIMIT)
+        time.sleep(0.1)  # lets the end of the stream wait for room
+        raise ValueError("behind")
+
+    stages = [Stage("file", lambda x: x, finish, abort=lambda: events.append("aborted")), Stage("behind", fail)]
+    pipeline = Pipeline(stages, queue_size=1).start()
+    pipeline.put(1)
+    pipeline.put(2)
+    with pytest.raises(StageError, match="behind"):
+        pipeline.close()
+    assert events == ["finished"]
+
+
+def test_who_has_leftovers_is_given_more_time(monkeypatch):
+    monkeypatch.setattr("core.pipeline.STOP_GRACE", 0.1)
+    aborted = []
+    pipeline = Pipeline([Stage("writer", lambda x: time.sleep(0.8), abort=lambda: aborted.append(1))]).start()
+    pipeline.put(1)
+    time.sleep(0.05)
+    pipeline.cancel()
+    assert aborted == [1]
+
+
+def test_get_before_start_does_not_wait():
+    with pytest.raises(RuntimeError):
+        Pipeline([Stage("s", lambda x: x)], keep_output=True).get()
+
+
 def test_progress_counts_and_can_cancel():
     seen = []
 

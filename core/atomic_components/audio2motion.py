@@ -40,15 +40,19 @@ class WindowFuser:
 
     Attributes:
         window: S, frames per window. overlap: O, frames shared with the window before. step: V = S - O, new frames.
+        rows: condition rows of a window, which go `ahead` frames beyond those that are kept.
         fuse: F, frames cross-faded at a joint; the last F frames of `history` may still change.
     """
 
-    def __init__(self, sampler: Sampler, character: Character, options: MotionOptions, window: int, online: bool):
+    def __init__(
+        self, sampler: Sampler, character: Character, options: MotionOptions, window: int, online: bool, ahead: int = 0
+    ):
+        """Windows that know what comes after them agree where they meet, so with `ahead` nothing is cross-faded."""
         overlap = options.overlap_v2
         if not 0 <= overlap < window:
             raise InputError(f"overlap_v2 is {overlap}; it must be 0 .. {window - 1} for windows of {window} frames")
-        self.window, self.overlap, self.step = window, overlap, window - overlap
-        self.fuse = min(overlap, self.step) if online else overlap
+        self.rows, self.window, self.overlap, self.step = window, window - ahead, overlap - ahead, window - overlap
+        self.fuse = 0 if ahead else min(overlap, self.step) if online else overlap
         self._sampler = sampler
         self._options = options
         self._start = character.start.astype(np.float32)
@@ -66,11 +70,11 @@ class WindowFuser:
         """Run one window.
 
         Args:
-            cond: (S, C) condition rows of frames start .. start + S - 1.
+            cond: (rows, C) condition rows of frames start ...
             joint: new frames and cross-fade where they are not the usual ones.
             following: new frames of the window after this one; None: the usual number.
         """
-        predicted = self._sampler(self._carried[None], cond[None], start)[0]
+        predicted = self._sampler(self._carried[None], cond[None], start)[0][: self.window]
         if self._steps == 0:
             self._append(predicted)
             self._smooth(0, self._length)
@@ -150,9 +154,9 @@ def first_step(options: MotionOptions, window: int = SEQ_FRAMES) -> int:
     return options.first_chunk or step
 
 
-def warmup_rows(options: MotionOptions, window: int = SEQ_FRAMES) -> int:
-    """Frames of silence that come before a live stream: all of the first window but its new frames."""
-    return window - first_step(options, window)
+def warmup_rows(options: MotionOptions, window: int = SEQ_FRAMES, ahead: int = 0) -> int:
+    """Frames of silence that come before a live stream: all of the first window but its new frames and its outlook."""
+    return window - first_step(options, window) - ahead
 
 
 class OfflineMotion:
@@ -174,8 +178,8 @@ class OfflineMotion:
         self._next = 0  # index in the history of the next frame to come out
         self._owed = 0  # frames fed and not yet come out
 
-    def push(self, audio: np.ndarray) -> Iterator[Motion]:
-        """Features (n, D) -> motion that has become final, in order, possibly none."""
+    def push(self, audio: np.ndarray, outlook: np.ndarray | None = None) -> Iterator[Motion]:
+        """Features (n, D) -> motion that has become final, in order, possibly none; an outlook is of no use here."""
         self._pending = audio if self._pending is None else np.concatenate([self._pending, audio])
         self._owed += len(audio)
         while len(self._pending) >= self._fuser.window:
@@ -230,6 +234,7 @@ class OnlineMotion:
         limit: int | None = None,
         window: int = SEQ_FRAMES,
         block: int = 1,
+        ahead: int = 0,
     ):
         """Prepare for one stream.
 
@@ -239,17 +244,17 @@ class OnlineMotion:
             on_reference: gets the frame that relative motion refers to, before any frame comes out (only with warm-up).
             block: features that come at a time; after a small first window the second takes the next block, so that
                 later ones wait for nothing.
+            ahead: rows of the outlook that comes with features; the model sees them as the end of its windows.
         """
-        self._fuser = WindowFuser(sampler, character, options, window, online=warmup is not None)
-        if warmup is not None and len(warmup) != warmup_rows(options, window):
-            raise InputError(
-                f"the online warm-up has {len(warmup)} feature rows; it takes {warmup_rows(options, window)}"
-            )
+        self._fuser = WindowFuser(sampler, character, options, window, warmup is not None, ahead)
+        if warmup is not None and len(warmup) != (needed := warmup_rows(options, window, ahead)):
+            raise InputError(f"the online warm-up has {len(warmup)} feature rows; it takes {needed}")
         self.limit = limit
         self._conditions = conditions
         self._warm = warmup is not None
         self._on_reference = on_reference if self._warm else None
         self._pending = warmup  # features from the start of the next window on
+        self._outlook: np.ndarray | None = None  # what is known of the rows after them
         self._start = 0 if warmup is None else -len(warmup)  # absolute frame of the next window
         self._next = -self._start  # index in the history of the next frame to come out
         # new features of the windows to come; the last entry stays
@@ -260,9 +265,10 @@ class OnlineMotion:
         self._fed = 0
         self._emitted = 0
 
-    def push(self, audio: np.ndarray) -> Iterator[Motion]:
-        """Features (n, D) -> motion that has become final, in order, possibly none."""
+    def push(self, audio: np.ndarray, outlook: np.ndarray | None = None) -> Iterator[Motion]:
+        """Features (n, D), and rows that may follow -> motion that has become final, in order, possibly none."""
         self._pending = audio if self._pending is None else np.concatenate([self._pending, audio])
+        self._outlook = outlook
         self._fed += len(audio)
         while len(self._pending) >= self._fuser.window:
             held = self._advance()
@@ -287,7 +293,8 @@ class OnlineMotion:
         fuser = self._fuser
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
         following = self._steps[0]
-        features = _filled(self._pending[: fuser.window], fuser.window)
+        known = self._pending if self._outlook is None else np.concatenate([self._pending, self._outlook])
+        features = _filled(known[: fuser.rows], fuser.rows)
         fuse = min(fuser.fuse, len(fuser.history) - self._next)
         fuser.add(self._conditions(features, self._start), self._start, Joint(step, fuse), following)
         self._pending = self._pending[following:]
@@ -331,7 +338,7 @@ class Audio2Motion:
         self._heard = speech.heard
         voice = np.ones(len(speech.features)) if speech.voice is None else speech.voice
         self._voice.extend(voice.tolist())
-        return self._frames(self._worker.push(speech.features))
+        return self._frames(self._worker.push(speech.features, speech.outlook))
 
     def finish(self) -> Iterator[Frame]:
         """The frames still owed."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.atomic_components.voice_gate import VoiceGate
+from core.motion import SAMPLES_PER_FRAME
 
 if TYPE_CHECKING:  # interfaces.py names the stages, so it cannot be imported by one of them
     from core.interfaces import AudioEncoder, AudioStream
@@ -22,11 +23,13 @@ class Speech:
         features: (n, D) float32.
         heard: samples of the stream that had to arrive before these features could be made.
         voice: (n,) float32 in 0..1 from the voice gate, or None without one.
+        outlook: (m, D) float32, what is known of the rows that will follow; None: nothing.
     """
 
     features: np.ndarray
     heard: int = 0
     voice: np.ndarray | None = None
+    outlook: np.ndarray | None = None
 
 
 class WholeSpeech:
@@ -50,18 +53,24 @@ class LiveSpeech:
         self._stream, self._gate = stream, gate
         self._heard = 0
 
-    def __call__(self, samples: np.ndarray) -> Speech | None:
-        """(m,) float32 mono at 16 kHz, any m -> the rows that they complete, if any."""
-        self._heard += len(samples)
-        if self._gate is not None:
-            self._gate.push(samples)
-        return self._speech(self._stream.push(samples))
+    def __call__(self, samples: np.ndarray) -> Iterator[Speech]:
+        """(m,) float32 mono at 16 kHz, any m -> the rows that they complete, if any.
 
-    def finish(self) -> Speech | None:
+        What comes out does not depend on m: never more than a frame is taken at a time, so that each block has its
+        outlook.
+        """
+        for start in range(0, len(samples), SAMPLES_PER_FRAME):
+            piece = samples[start : start + SAMPLES_PER_FRAME]
+            self._heard += len(piece)
+            if self._gate is not None:
+                self._gate.push(piece)
+            yield from self._speech(self._stream.push(piece))
+
+    def finish(self) -> Iterator[Speech]:
         """The rows that are left."""
         return self._speech(self._stream.finish())
 
-    def _speech(self, rows: np.ndarray) -> Speech | None:
-        if not len(rows):
-            return None
-        return Speech(rows, self._heard, None if self._gate is None else self._gate.take(len(rows)))
+    def _speech(self, rows: np.ndarray) -> Iterator[Speech]:
+        if len(rows):
+            voice = None if self._gate is None else self._gate.take(len(rows))
+            yield Speech(rows, self._heard, voice, self._stream.outlook)

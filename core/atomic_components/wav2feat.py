@@ -71,6 +71,7 @@ class HubertStream:
 
     def __init__(self, hubert: Hubert, past: int, first_step: int, step: int, future: int):
         self.first_step, self.step, self.look_ahead = first_step, step, SAMPLES_PER_FRAME * future + EXTRA
+        self.ahead, self.outlook = 0, np.zeros((0, FEATURE_DIM), np.float32)
         self._hubert, self._past, self._future = hubert, past, future
         self._samples = np.zeros(SAMPLES_PER_FRAME * past, np.float32)  # from the start of the next window
         self._received = 0  # samples

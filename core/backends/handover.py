@@ -9,11 +9,15 @@ import numpy as np
 from core.backends.session import CheckedSession
 
 
+def on_gpu(session: CheckedSession) -> bool:
+    """Whether an ONNX or TensorRT session runs on a GPU."""
+    device = getattr(session, "device", None)
+    return isinstance(device, tuple) and device[0] == "cuda"
+
+
 def share_gpu(first: CheckedSession, second: CheckedSession) -> bool:
     """Whether what one leaves on its device can be an input of the other, and that device is a GPU."""
-    devices = [getattr(session, "device", None) for session in (first, second)]
-    on_gpu = isinstance(devices[0], tuple) and devices[0][0] == "cuda"
-    return type(first) is type(second) and devices[0] == devices[1] and on_gpu
+    return type(first) is type(second) and on_gpu(first) and first.device == second.device
 
 
 class LastUpload:

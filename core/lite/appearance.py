@@ -12,6 +12,7 @@ import numpy as np
 from core.lite import mesh_regions as regions
 from core.lite.head_mask import hair_ring, head_mask, still_points
 from core.lite.interior import Interior, measure_mouth, mouth_opening, own_share, skin_light
+from core.lite.jaw import with_chin
 from core.lite.lids import EYES, EyePatch
 from core.lite.motion_space import CROP_SIZE, RIGID, pose_from_points
 from core.lite.pose import HeadPose
@@ -62,7 +63,7 @@ class LiteAppearance:
     """Per-portrait precomputation.
 
     Attributes:
-        crop, mesh: as in LiteFeature, mesh as float64.
+        crop, mesh: as in LiteFeature; the mesh float64, its chin below the lips.
         facing: (478,) bool, vertices on the side of the head that the picture shows.
         neck: (3, 2) points below the chin.
         mouth: the source mouth's axes.
@@ -91,7 +92,7 @@ class LiteAppearance:
     @classmethod
     def build(cls, crop: np.ndarray, mesh: np.ndarray, look: VideoLook | None = None) -> LiteAppearance:
         """Prepare a crop (512, 512, 3) uint8 and its mesh (478, 3) for rendering; `look` for a frame of a video."""
-        mesh = mesh.astype(np.float64)
+        mesh = with_chin(mesh.astype(np.float64))
         frame = measure_mouth(mesh)
         softness = measure_softness(crop, mesh) if look is None else look.softness
         facing = faces_viewer(mesh)

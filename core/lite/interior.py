@@ -13,7 +13,8 @@ from core.lite.teeth import Layer, MouthFrame, Tone, brightness, draw_lower, dra
 
 # Opening over mouth width from which a picture shows the inside of its mouth, and from which it does so fully.
 OWN_MOUTH = (0.025, 0.06)
-CAVITY = np.array([[64, 25, 25], [32, 11, 12]], np.float32)  # throat at the rim and deep inside
+CAVITY = np.array([[76, 32, 31], [40, 15, 16]], np.float32)  # throat at the rim and deep inside
+FLESH = 0.72  # brightness of a lip's inner side over that of the lip
 MIDDLE = slice(3, 6)  # of the inner lip rings
 
 
@@ -24,6 +25,7 @@ class Interior:
     Attributes:
         layers: teeth, gums and tongue, back to front.
         cavity: (2, 3) float32 colours of the throat, at the rim and deep.
+        flesh: (3,) float32 colour of the lower lip's inner side.
         own: 0 a closed mouth with drawn teeth .. 1 the picture's own open mouth.
         opening, gap: inner lip opening over mouth width, in the middle and averaged around it.
         mesh: (478, 3) float64 mesh of that crop.
@@ -34,6 +36,7 @@ class Interior:
 
     layers: tuple[Layer, ...]
     cavity: np.ndarray
+    flesh: np.ndarray
     own: float
     opening: float
     gap: float
@@ -51,7 +54,8 @@ class Interior:
         layers = _layers(crop, mesh, frame, tone, own, softness)
         gap = float(lip_gaps(mesh[:, :2], frame.normal)[MIDDLE].mean()) / frame.width
         cavity, light = _cavity(crop, mesh, tone, own), skin_light(crop, mesh)
-        return cls(layers, cavity, own, opening, gap, mesh, frame.width, light, frame.normal)
+        flesh = FLESH * skin_colour(crop, mesh[list(regions.LOWER_MIDDLE), :2], radius=2)
+        return cls(layers, cavity, flesh, own, opening, gap, mesh, frame.width, light, frame.normal)
 
     def closing(self, opening: float) -> float:
         """0 as open as in the crop or more .. 1 an open mouth driven shut; `opening` over mouth width."""

@@ -17,7 +17,8 @@ EDGE_POINTS = 5  # still points per side of the region
 BORDER = 0.38  # mouth widths around the outer lips
 TEETH_DEPTH = 0.06  # mouth widths behind the lips
 SEAL = 0.02  # openings well below this count as closed, mouth widths
-INSET = 1.3  # pixels of lip kept over the teeth when an open mouth closes
+INSET = 1.3  # pixels at the rim of an open mouth that lips do not take along: they are teeth as often as lip
+WIDENED = 0.3  # part by which an open mouth opens wider until that is so
 TEETH_DROP = 0.09  # mouth widths that the lower lip rises over the lower teeth when an open mouth closes
 CURVE_SAMPLES = 256
 
@@ -67,7 +68,8 @@ def warp_mouth(app: LiteAppearance, pose: HeadPose, driven: np.ndarray, base: In
     opening, source_opening = _seal_lips(app, source, driven, pose.scale, width)
     closing = app.own_mouth * float(np.clip(1 - opening / max(source_opening, 1e-3), 0, 1))
     inner_closing = app.interior.closing(opening)
-    _inset(source, app.mouth.normal * INSET * closing)
+    changed = max(closing, app.own_mouth * float(np.clip((opening / max(source_opening, 1e-3) - 1) / WIDENED, 0, 1)))
+    _inset(source, app.mouth.normal * INSET * changed)
     outer = driven[list(regions.OUTER_LIPS)]
     low, high = outer.min(axis=0) - BORDER * width, outer.max(axis=0) + BORDER * width
     nodes = _grid(low, high)

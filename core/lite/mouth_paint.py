@@ -12,8 +12,11 @@ from core.lite.teeth import Layer
 
 FEATHER = 12.0  # pixels at the edge of the region
 EDGE, SOFT_EDGE = 1.4, 2.6  # pixels, softness of the lip contours; more in soft portraits
-LIP_SHADE = (0.55, 0.035, 0.34, 0.032)  # shadow strength and reach (mouth widths) of the upper, then of the lower lip
-LATE = (0.07, 0.22)  # openings beyond the portrait's at which tongue and lower teeth begin to show, and fully show
+LIP_SHADE = (0.5, 0.035)  # strength and reach (mouth widths) of the upper lip's shadow
+LIP_FLESH = (0.75, 0.03, 0.02)  # the lower lip's inner side: strength, reach, opening from which it is seen fully
+FLESH_GAP = 0.1  # mouth widths between the lips below which less of it is seen, as towards the corners
+DIM, LIT = 0.85, (0.03, 0.12)  # light that a slit keeps out of the mouth; openings from which light comes in, and all
+LATE = (0.0, 0.05)  # openings beyond the portrait's at which tongue and lower teeth begin to show, and fully show
 LINE_SHADE, LINE_WIDTH = 0.32, 0.014  # line between lips that were open in the portrait; width in mouth widths
 
 
@@ -101,18 +104,22 @@ def _interior(app, mouth, v, top, bottom, origin) -> np.ndarray:
     middle = 1 - np.abs(2 * (v - top) / np.maximum(bottom - top, 1) - 1)
     out = rim + np.clip(middle, 0, 1)[..., None] * (deep - rim)
     shown = mouth.opening - inside.own * inside.opening
-    gate = _smoothstep((shown - LATE[0]) / (LATE[1] - LATE[0]))
+    late = _smoothstep(shown, *LATE)
     for layer in inside.layers:
-        weight = gate if layer.late else 1.0
+        weight = {"wider": late, "same": 1 - late}.get(layer.when, 1.0)
         if weight > 0:
             rgba = _place(layer, mouth.jaw if layer.jaw else mouth.skull, origin, v.shape)
             out = out * (1 - weight * rgba[..., 3:]) + weight * rgba[..., :3]
     strength = (1 - inside.own) + inside.own * mouth.inner_closing
-    a, reach_a, b, reach_b = LIP_SHADE
-    shade = a * np.exp(-np.maximum(v - top, 0) / (reach_a * mouth.width))
-    shade += b * np.exp(-np.maximum(bottom - v, 0) / (reach_b * mouth.width))
-    shade = strength * np.clip(shade, 0, 0.9)[..., None]
-    return app.light * (out + shade * (0.55 * rim - out))
+    shade, reach = LIP_SHADE
+    dim = DIM * (1 - _smoothstep(mouth.opening, *LIT))
+    shadow = strength * (dim + (1 - dim) * shade * np.exp(-np.maximum(v - top, 0) / (reach * mouth.width)))
+    out += shadow[..., None] * (0.55 * rim - out)
+    share, reach, full = LIP_FLESH
+    flesh = share * _smoothstep(shown, 0, full) * np.exp(-np.maximum(bottom - v, 0) / (reach * mouth.width))
+    flesh *= np.clip((bottom - top) / (FLESH_GAP * mouth.width), 0, 1)
+    out += flesh[..., None] * (inside.flesh - out)
+    return app.light * out
 
 
 def _place(layer: Layer, affine: np.ndarray, origin: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
@@ -124,6 +131,6 @@ def _place(layer: Layer, affine: np.ndarray, origin: tuple[int, int], shape: tup
     return cv2.warpAffine(layer.rgba, matrix, (shape[1], shape[0]), flags=flags, borderMode=cv2.BORDER_CONSTANT)
 
 
-def _smoothstep(x: float) -> float:
-    x = min(max(x, 0.0), 1.0)
+def _smoothstep(x: float, low: float, high: float) -> float:
+    x = min(max((x - low) / (high - low), 0.0), 1.0)
     return x * x * (3 - 2 * x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -11,7 +13,8 @@ MARGIN = 0.24  # mouth widths kept around the opening
 TOOTH_LENGTH = 0.17  # of the upper teeth, mouth widths
 RIM = 0.86  # depth from which the opening hugs the lower lip when it shows no lower teeth
 RIM_PIXELS = 3.0  # at least so much of it
-SPLIT_CONTRAST = 22.0  # grey levels that lower teeth or tongue must stand out from the dark gap above them
+SPLIT_CONTRAST = 22.0  # grey levels that teeth or tongue must stand out from the dark gap between upper and lower
+LIP_SHADOW = 0.12  # mouth widths: what is dark so far below the upper lip may be its shadow on the upper teeth
 
 
 def cut_mouth(
@@ -40,8 +43,8 @@ def cut_mouth(
     distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
     above = depth < 0.5
     around = np.where(above, 1 - _ramp(distance / width, MARGIN - 0.06, MARGIN - 0.02), 1 - _ramp(distance, 2.5, 5.0))
-    found = _split(filled, depth, inside)
     height = float(np.linalg.norm(lower - upper, axis=1).max())
+    found = _split(filled, depth, inside, height / width)
     split = min(RIM, 1 - RIM_PIXELS / max(height, 2 * RIM_PIXELS)) if found is None else found
     seen = (1.0 if found is None else 0.5 * found) * height / width  # of the upper teeth
     hidden = float(np.clip(TOOTH_LENGTH - seen, 0.03, 0.12))
@@ -50,7 +53,10 @@ def cut_mouth(
     skull = around * (1 - _ramp(depth, split, split + 0.1))
     jaw = around * _ramp(depth, split - 0.1, split)
     origin = (int(low[0]), int(low[1]))
-    return _layer(filled, jaw, origin, True), _layer(filled, skull, origin, False), found is not None
+    rim = _layer(filled, jaw, origin, True)
+    if found is None:
+        rim = replace(rim, when="same")  # what little it holds of the teeth would hang on the lip of a wider mouth
+    return rim, _layer(filled, skull, origin, False), found is not None
 
 
 def _inside(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -64,8 +70,8 @@ def _depth(upper: np.ndarray, lower: np.ndarray, xs: np.ndarray, ys: np.ndarray)
     return (ys - top) / np.maximum(bottom - top, 2)
 
 
-def _split(picture: np.ndarray, depth: np.ndarray, inside: np.ndarray) -> float | None:
-    """Depth of the dark gap between the upper and the lower teeth, 0..1, if there is one."""
+def _split(picture: np.ndarray, depth: np.ndarray, inside: np.ndarray, opening: float) -> float | None:
+    """Depth of the dark gap between the upper and the lower teeth, 0..1, if there is one; `opening` in mouth widths."""
     grey = picture @ np.array([0.299, 0.587, 0.114], np.float32)
     columns = np.flatnonzero(inside.any(axis=0))
     if len(columns) < 8:
@@ -79,9 +85,9 @@ def _split(picture: np.ndarray, depth: np.ndarray, inside: np.ndarray) -> float 
         return None
     profile = np.convolve(np.bincount(bins, grey[region], 16) / counts, [0.25, 0.5, 0.25], "same")
     dark = 4 + int(np.argmin(profile[4:13]))
-    if profile[dark:15].max() < profile[dark] + SPLIT_CONTRAST:
-        return None
-    return (dark + 0.5) / 16
+    gap, bright = (dark + 0.5) / 16, profile[dark] + SPLIT_CONTRAST
+    shadow = profile[:dark].max() < bright and gap * opening < LIP_SHADOW
+    return None if shadow or profile[dark:15].max() < bright else gap
 
 
 def _layer(rgb: np.ndarray, alpha: np.ndarray, origin: tuple[int, int], jaw: bool) -> Layer:

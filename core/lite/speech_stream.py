@@ -16,6 +16,8 @@ MELS = FRAME // HOP  # mel columns of a video frame
 WIDTH = 384
 DIM = WIDTH + 1
 PIECE = 100 * FRAME  # samples that are worked on at a time, however many are pushed
+MOST_OUTLOOK = 8  # frames of it; more would make no difference to the lips
+SILENT = np.log(np.float32(1e-4))  # log energy of a frame without sound
 LOUDEST = 1.0  # least maximum for the clamp: that of speech at rms 0.1, so that silence is not stretched
 
 
@@ -47,6 +49,8 @@ class SpeechStream:
     def __init__(self, encoder: MelEncoder, window: Window, level: float | None = None):
         """level: rms of the speech if it is known, as in Loudness."""
         self.step, self.first_step, self.look_ahead = window.step, window.first_step, window.look_ahead
+        self.ahead = min(-(-window.ahead // MELS), MOST_OUTLOOK)
+        self.outlook = np.zeros((0, DIM), np.float32)
         self._encoder, self._window, self._loudness = encoder, window, Loudness(level)
         self._past = window.past * MELS
         self._maximum = LOUDEST
@@ -106,9 +110,18 @@ class SpeechStream:
         """Encode the window of the next `frames` frames and step over them."""
         mel = self._mel[:, : self._past + frames * MELS + self._window.ahead]
         self._maximum = max(self._maximum, float(mel.max()))
-        vectors = self._encoder.encode_mel(whisper_scale(mel, self._maximum))
-        vectors = vectors[self._past // 2 : self._past // 2 + 2 * frames].reshape(frames, 2, WIDTH).mean(axis=1)
-        features = np.column_stack([vectors, self._energy[:frames]])
+        vectors = self._encoder.encode_mel(whisper_scale(mel, self._maximum))[self._past // 2 :]
+        energy = np.concatenate([self._energy, np.full(self.ahead, SILENT, np.float32)])[: frames + self.ahead]
+        features = np.column_stack([_by_frame(vectors, len(energy)), energy])
         self._mel, self._energy = self._mel[:, frames * MELS :].copy(), self._energy[frames:]
         self._started = True
-        return features
+        self.outlook = features[frames:]
+        return features[:frames]
+
+
+def _by_frame(vectors: np.ndarray, frames: int) -> np.ndarray:
+    """50 Hz vectors -> their means (frames, 384) per video frame; the look-ahead may end with half a frame."""
+    vectors = vectors[: 2 * frames]
+    if len(vectors) % 2:
+        vectors = np.concatenate([vectors, vectors[-1:]])
+    return vectors.reshape(frames, 2, WIDTH).mean(axis=1)

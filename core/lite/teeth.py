@@ -13,11 +13,11 @@ import numpy as np
 SUPERSAMPLE = 3
 TOOTH = np.array([226, 216, 200], np.float32)
 GUM = np.array([172, 98, 94], np.float32)
-TONGUE = np.array([150, 74, 72], np.float32)
+TONGUE = np.array([168, 86, 84], np.float32)
 
 # Edges of the upper front teeth from the midline, in mouth widths, and how long each is.
-UPPER_EDGES = np.array([0.0, 0.095, 0.170, 0.245, 0.315, 0.375, 0.43])
-UPPER_LENGTH = np.array([1.0, 0.90, 0.97, 0.86, 0.80, 0.72])
+UPPER_EDGES = np.array([0.0, 0.115, 0.210, 0.295, 0.365, 0.43])
+UPPER_LENGTH = np.array([1.0, 0.93, 0.97, 0.88, 0.80])
 LOWER_EDGES = np.array([0.0, 0.058, 0.120, 0.185, 0.25, 0.31, 0.35])
 LOWER_LENGTH = np.array([1.0, 0.98, 0.96, 0.9, 0.85, 0.8])
 
@@ -30,13 +30,13 @@ class Layer:
         rgba: (h, w, 4) float32, colour 0..255 premultiplied by alpha, alpha 0..1.
         origin: crop pixel of the top left corner.
         jaw: moves with the jaw, else with the skull.
-        late: only shown when the mouth opens wider than in the portrait.
+        when: "always", or only while the mouth is open "wider" than in the portrait, or not ("same").
     """
 
     rgba: np.ndarray
     origin: tuple[int, int]
     jaw: bool
-    late: bool = False
+    when: str = "always"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def draw_upper(frame: MouthFrame, tone: Tone, softness: float) -> Layer:
     """Upper teeth with gums above, for a mouth that is closed in the portrait."""
     (xs, ys), origin, shape = _canvas(frame, 0.62, 0.42)
     u, v = frame.local(xs, ys)
-    top, height = -0.135, 0.185
+    top, height = -0.135, 0.20
     rgb, coverage = _teeth(u, (v - top) / height, UPPER_EDGES, UPPER_LENGTH)
     side = np.clip(1 - 0.75 * (np.abs(u) / 0.43) ** 2, 0, 1)
     rgb *= (side * np.clip(0.80 + 0.25 * (v - top) / height, 0, 1.02))[..., None]
@@ -131,7 +131,7 @@ def draw_lower(frame: MouthFrame, tone: Tone, softness: float) -> Layer:
     tongue = TONGUE * (1.02 - 0.45 * np.clip(radius, 0, 1) ** 2 - 0.18 * np.exp(-((u / 0.02) ** 2)))[..., None]
     tongue_alpha = 0.88 * _ramp(1 - radius, 0, 0.22)
     rgb, teeth_alpha = _teeth(u, 1 - (v + 0.045) / 0.14, LOWER_EDGES, LOWER_LENGTH)
-    rgb *= (0.78 * np.clip(1 - 0.9 * (np.abs(u) / 0.36) ** 2, 0, 1))[..., None]
+    rgb *= (0.86 * np.clip(1 - 0.8 * (np.abs(u) / 0.36) ** 2, 0, 1))[..., None]
     alpha = teeth_alpha + tongue_alpha * (1 - teeth_alpha)
     rgb = (rgb * teeth_alpha[..., None] + tongue * (tongue_alpha * (1 - teeth_alpha))[..., None]) / np.maximum(
         alpha, 1e-4
@@ -145,9 +145,9 @@ def _teeth(u: np.ndarray, down: np.ndarray, edges: np.ndarray, lengths: np.ndarr
     index = np.clip(np.searchsorted(edges, distance, side="right") - 1, 0, len(lengths) - 1)
     left, right = edges[index], edges[index + 1]
     across = (distance - left) / (right - left)
-    rounding = 0.10 * np.abs(2 * across - 1) ** 3
+    rounding = 0.08 * np.abs(2 * across - 1) ** 3
     end = lengths[index] - rounding
-    gap = 1 - 0.34 * np.exp(-((np.minimum(across, 1 - across) * (right - left) / 0.008) ** 2))
+    gap = 1 - 0.24 * np.exp(-((np.minimum(across, 1 - across) * (right - left) / 0.008) ** 2))
     shade = gap * (0.93 + 0.07 * np.cos((across - 0.45) * 3))
     coverage = _ramp(end - down, -0.04, 0.06) * _ramp(edges[-1] - distance, 0, 0.03)
     return TOOTH * shade[..., None], coverage
@@ -173,4 +173,4 @@ def _finish(
 ) -> Layer:
     rgba = np.concatenate([rgb * alpha[..., None], alpha[..., None]], axis=-1).astype(np.float32)
     small = cv2.resize(rgba, shape, interpolation=cv2.INTER_AREA)
-    return Layer(cv2.GaussianBlur(small, (0, 0), 0.6 + 1.2 * softness), origin, jaw, late=jaw)
+    return Layer(cv2.GaussianBlur(small, (0, 0), 0.6 + 1.2 * softness), origin, jaw, "wider" if jaw else "always")

@@ -10,6 +10,7 @@ from core.lite import mesh_regions as regions
 from core.lite.appearance import LiteAppearance, LiteFeature
 from core.lite.eyeball import Look, looks
 from core.lite.held_head import held_head, moving_box
+from core.lite.jaw import with_jaw
 from core.lite.lids import EYES, closures
 from core.lite.motion_space import CROP_SIZE, EYE_SLOTS, LID_PAIRS, LIP_SLOTS, NUM_KEYPOINTS, NUM_VERTICES, RIGID_SLOTS
 from core.lite.mouth import MouthWarp, warp_mouth
@@ -64,9 +65,9 @@ class LiteWarp:
         """Deformation that takes the source's keypoints x_s to x_d, both (1, 21, 3) normalised (+-1 over the crop)."""
         app = feature.appearance
         pose, residual = split_motion(x_s[0], x_d[0])
-        rigid = pose(app.mesh)
-        driven = rigid + self._dense @ residual
-        source, own = to_pixels(x_s[0]), residual @ pose.rotation.T / pose.scale
+        rigid, source = pose(app.mesh), to_pixels(x_s[0])
+        driven = rigid + self._dense @ with_jaw(residual, source)
+        own = residual @ pose.rotation.T / pose.scale
         lids, turned = closures(source, own, LID_PAIRS), looks(app.mesh, source, own, LID_PAIRS)
         moved = np.abs(x_d - x_s)[0].max(axis=1) > HELD
         if feature.look is not None and not moved[list(RIGID_SLOTS)].any():

@@ -18,7 +18,6 @@ from core.interfaces import BatchRenderer
 from core.models.modules.dense_motion import Source
 from core.models.warp_network import PreparedSource
 
-BATCH_ON_GPU = 8
 Indices = Sequence[int]
 
 
@@ -41,7 +40,7 @@ class TorchRenderer:
     def __init__(self, appearance: TorchSession, warp: TorchSession, decoder: TorchSession):
         speed = warp.speed
         self._appearance, self._warp, self._decoder = appearance, warp, decoder
-        self.batch_size = speed.batch_size or (BATCH_ON_GPU if warp.device.type == "cuda" else 1)
+        self.batch_size = speed.frames_at_once(warp.device.type == "cuda")
         self._warping, self._decoding = (BatchLimit(self.batch_size, name) for name in ("warping", "decoding"))
         self._lanes = {session: Lane(session.device) for session in (appearance, warp, decoder)}
         self._bytes = decoder.device.type == "cuda"  # a quarter of the memory to copy; costs rounding to whole values

@@ -20,10 +20,10 @@ from core.aux_models.landmark478 import BlazeFace, FaceMesh256, Landmark478, Med
 from core.aux_models.scrfd_detector import ScrfdDetector
 from core.aux_models.wavlm import WavLm
 from core.backends import TORCH_SUFFIXES, load
-from core.backends.handover import LastUpload, share_gpu
 from core.backends.session import CheckedSession
+from core.backends.session_renderer import SessionRenderer
 from core.errors import PackError
-from core.interfaces import AudioEncoder, BatchRenderer, Models
+from core.interfaces import AudioEncoder, Models
 from core.motion import MOTION_DIM, NUM_BINS, NUM_KEYPOINTS
 from core.packs.speed import Speed
 from core.settings.config import PackConfig
@@ -64,7 +64,7 @@ def build(config: PackConfig, files: Mapping[str, Path], speed: Speed = Speed())
     when the device that `speed` demands is not there or has too little memory.
     """
     sessions = {name: _network(config, files, name, speed) for name in SHAPES}
-    renderer = _renderer(sessions)
+    renderer = _renderer(sessions, speed)
     stitch = sessions["stitch_network_cfg"]
     return Models(
         analyser=_analyser(config, files, sessions["motion_extractor_cfg"], renderer, speed),
@@ -76,35 +76,6 @@ def build(config: PackConfig, files: Mapping[str, Path], speed: Speed = Speed())
         stitch=lambda x_s, x_d: stitch.run(kp_source=_f32(x_s), kp_driving=_f32(x_d))["out"],
         seq_frames=config.audio2motion_cfg["seq_frames"],
     )
-
-
-class SessionRenderer:
-    """Appearance, warp and decode of an ONNX or TensorRT pack.
-
-    On a GPU the source's volume is uploaded once and warped features stay there; else all arrays are in host memory.
-    """
-
-    batch: BatchRenderer | None = None  # the exported networks take one frame
-
-    def __init__(self, appearance: CheckedSession, warp: CheckedSession, decoder: CheckedSession):
-        self._appearance, self._warp, self._decoder = appearance, warp, decoder
-        self._upload = LastUpload(warp) if share_gpu(warp, decoder) else None
-
-    def appearance(self, image: np.ndarray) -> np.ndarray:
-        """(1, 3, 256, 256) float32 RGB in 0..1 -> feature volume (1, 32, 16, 64, 64)."""
-        return self._appearance.run(image=image)["pred"]
-
-    def warp(self, feature: np.ndarray, x_s: np.ndarray, x_d: np.ndarray) -> Any:
-        """Feature volume and keypoints (1, 21, 3) -> warped features (1, 256, 64, 64), on the device of `decode`."""
-        points = {"kp_source": _f32(x_s), "kp_driving": _f32(x_d)}
-        if self._upload is None:
-            return self._warp.run(feature_3d=feature, **points)["out"]
-        return self._warp.run_on_device(feature_3d=self._upload(feature), **points)["out"]
-
-    def decode(self, volume: Any) -> np.ndarray:
-        """Warped features -> (512, 512, 3) float32 RGB in 0..255."""
-        picture = self._decoder.run(feature=volume)["output"][0].transpose(1, 2, 0)
-        return np.multiply(picture.clip(0, 1), np.float32(255), order="C")
 
 
 def _f32(array: np.ndarray) -> np.ndarray:
@@ -156,11 +127,11 @@ def _network(config: PackConfig, files: Mapping[str, Path], name: str, speed: Sp
     return load_entry(config, files, name, name.removesuffix("_cfg"), speed).require(*SHAPES[name])
 
 
-def _renderer(sessions: Mapping[str, CheckedSession]) -> Any:
+def _renderer(sessions: Mapping[str, CheckedSession], speed: Speed) -> Any:
     """The renderer that suits the backend of its three networks."""
     three = [sessions[f"{name}_cfg"] for name in ("appearance_extractor", "warp_network", "decoder")]
     if any(session.path.suffix.lower() not in TORCH_SUFFIXES for session in three):
-        return SessionRenderer(*three)
+        return SessionRenderer(*three, speed)
     from core.models.renderer import TorchRenderer
 
     renderer = TorchRenderer(*three)

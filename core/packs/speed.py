@@ -12,6 +12,7 @@ from core.errors import InputError
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 MOST_FRAMES = 64  # per batch
+FRAMES_ON_GPU = 8  # per batch, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Speed:
         whole = isinstance(self.batch_size, int) and not isinstance(self.batch_size, bool)
         if not whole or not 0 <= self.batch_size <= MOST_FRAMES:
             raise InputError(f"option 'batch_size' is {self.batch_size!r}; it must be 0 (automatic) .. {MOST_FRAMES}")
+
+    def frames_at_once(self, on_gpu: bool) -> int:
+        """Most frames that warp and decode take in one call."""
+        return self.batch_size or (FRAMES_ON_GPU if on_gpu else 1)
 
 
 def split_speed(options: Mapping[str, Any]) -> tuple[Speed, dict[str, Any]]:

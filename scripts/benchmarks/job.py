@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Rows, quantile
+from scripts.benchmarks.report import Rows, quantile
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,8 +26,7 @@ imported = time.time()
 sdk = StreamSDK(data_root=job["pack"], **job["speed"])
 loaded = time.time()
 if job["plain"]:
-    sys.path.insert(0, "scripts")
-    from benchmarks.plain import make_plain
+    from scripts.benchmarks.plain import make_plain
     make_plain(sdk, job["pack"], job["speed"])
 ticks = []
 result = sdk.run(job["source"], job["audio"], job["output"], progress=lambda done, total: ticks.append(time.time()),

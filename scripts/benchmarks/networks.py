@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.plain import load_plain
-from benchmarks.report import Rows, quantile
 from core.backends import load
 from core.backends.cuda_graph import GraphedCall, recorder_for
 from core.backends.lane import Lane
@@ -19,6 +17,8 @@ from core.backends.pytorch import TorchSession
 from core.errors import InputError
 from core.packs.pack import find_pack, open_pack
 from core.packs.speed import Speed
+from scripts.benchmarks.plain import load_plain
+from scripts.benchmarks.report import Rows, quantile
 
 NAMES = ("appearance_extractor", "motion_extractor", "warp_network", "decoder")
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.lmdm import plain_clip
 from core.backends.checkpoint import load_network
 from core.backends.pytorch import KINDS, choose_device, make_sizes
 from core.errors import InputError
@@ -24,6 +23,7 @@ from core.models.sampler import make_solver
 from core.motion import MOTION_DIM
 from core.packs.pack import find_pack, open_pack
 from core.settings.config import PackConfig
+from scripts.benchmarks.lmdm import plain_clip
 
 
 def load_plain(config: PackConfig, files: Mapping[str, Path], name: str, device: torch.device) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report import Rows, quantile
+from scripts.benchmarks.report import Rows, quantile
 
 
 def render(source: Path, audio: Path, pack: str, speed: dict[str, Any], frames: int = 200, plain: bool = False) -> Rows:
@@ -25,7 +25,7 @@ def render(source: Path, audio: Path, pack: str, speed: dict[str, Any], frames: 
 
     sdk = StreamSDK(data_root=pack, **speed)
     if plain:
-        from benchmarks.plain import make_plain
+        from scripts.benchmarks.plain import make_plain
 
         make_plain(sdk, pack, speed)
     pairs, avatar = sdk.keypoint_pairs(source, audio, limit=frames)

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from core.errors import InputError, OutputError
+from core.utils.whole_file import whole_file
+
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "av")
 Rows = dict[str, float]
 
@@ -73,16 +76,25 @@ def quantile(values: Iterable[float], share: float) -> float:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    """Write a file as a whole or not at all. Raises OutputError."""
+    try:
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A report that was written before; an empty one when there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """A report that was written before; an empty one when there is none. Raises InputError for another file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a report of this program ({error}); give another --json") from error
+    if not isinstance(found, dict) or not isinstance(found.get("tables"), dict):
+        raise InputError(f"{path}: not a report of this program; give another --json")
+    return found
 
 
 def _processor() -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from core.motion import FPS
+from core.utils.whole_file import whole_file
 
 from .measure import Evaluation
 
@@ -57,14 +59,21 @@ def table(columns: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def save_json(path: Path, content: Mapping) -> None:
-    """Write numbers; those that are not finite become null."""
-    text = json.dumps(content, indent=1, default=float)
-    path.write_text(text.replace("NaN", "null").replace("Infinity", "null"), encoding="utf-8")
+def save_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write nested dictionaries of numbers; those that are not finite become null. Raises OSError."""
+    text = json.dumps(_finite(content), indent=1, allow_nan=False)
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    return float(content) if np.isfinite(content) else None
 
 
 def save_plot(path: Path, evaluation: Evaluation, title: str) -> None:
-    """PNG of the curves: lips (with the truth's), eyes and head over time."""
+    """PNG of the curves: lips (with the truth's), eyes and head over time. Raises OSError."""
     from matplotlib.figure import Figure
 
     rows = {
@@ -83,4 +92,5 @@ def save_plot(path: Path, evaluation: Evaluation, title: str) -> None:
         axes.legend(loc="upper right", fontsize="small")
     axes.set_xlabel("seconds")
     figure.suptitle(title)
-    figure.savefig(path, dpi=90)
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=90)

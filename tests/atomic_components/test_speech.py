@@ -13,6 +13,8 @@ from core.motion import num_frames
 class FakeStream:
     """One row per whole frame that has a frame of look-ahead; the row is the frame's number."""
 
+    outlook = np.zeros((0, 1), np.float32)
+
     def __init__(self):
         self._samples = self._given = 0
 
@@ -38,12 +40,13 @@ class FakeEncoder:
 
 def test_live_speech_counts_what_it_heard():
     live = LiveSpeech(FakeStream())
-    assert live(np.zeros(FRAME)) is None
-    speech = live(np.zeros(2 * FRAME + 10))
-    assert speech.features[:, 0].tolist() == [0, 1] and speech.heard == 3 * FRAME + 10 and speech.voice is None
-    last = live.finish()
+    assert not [*live(np.zeros(FRAME))]
+    speech = [*live(np.zeros(2 * FRAME + 10))]
+    assert [s.features[:, 0].tolist() for s in speech] == [[0], [1]] and [s.heard // FRAME for s in speech] == [2, 3]
+    assert speech[0].voice is None and len(speech[0].outlook) == 0
+    (last,) = live.finish()
     assert last.features[:, 0].tolist() == [2, 3] and last.heard == 3 * FRAME + 10
-    assert live.finish() is None
+    assert not [*live.finish()]
 
 
 def test_the_gate_keeps_step_with_the_features():
@@ -55,7 +58,7 @@ def test_the_gate_keeps_step_with_the_features():
     assert voice[:8].max() == 0 and voice[12:].min() == 1
     live, pieces = LiveSpeech(FakeStream(), VoiceGate()), []
     for start in range(0, len(audio), 1000):
-        pieces.append(live(audio[start : start + 1000]))
-    pieces.append(live.finish())
-    alphas = np.concatenate([s.voice for s in pieces if s is not None])
+        pieces += live(audio[start : start + 1000])
+    pieces += live.finish()
+    alphas = np.concatenate([s.voice for s in pieces])
     assert len(alphas) == 20 and alphas[:8].max() == 0 and alphas[13:].min() == 1

@@ -18,9 +18,15 @@ KINDS = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(float16
 
 
 def make_cuda(name=b"NVIDIA H200", capability=(9, 0), count=1) -> ModuleType:
-    """The runtime functions that core.backends.cuda_memory calls; `held` is the memory that is not freed."""
+    """The runtime functions that core.backends.cuda_memory calls; `held` is the memory that is not freed.
+
+    `graphs` are the recordings and graphs that are not destroyed, `waits` what streams were told to wait for: (stream,
+    event), where `marks` has the stream of each event. `current` is the thread's GPU.
+    """
     module, held = ModuleType("cuda.bindings.runtime"), {}
-    module.held, module.log, module.limit, module.marks = held, [], 1 << 33, 0
+    module.held, module.log, module.limit, module.marks = held, [], 1 << 33, {}
+    module.graphs, module.waits, module.current, module.kept = set(), [], 0, 0
+    module.events = iter(range(1, 1 << 30))
 
     def malloc(size, stream):
         if sum(map(len, held.values())) + size > module.limit:
@@ -40,18 +46,41 @@ def make_cuda(name=b"NVIDIA H200", capability=(9, 0), count=1) -> ModuleType:
         return (0,)
 
     def end(stream):
-        recorded, module.capture = module.capture, None
+        recorded, module.capture = tuple(module.capture), None
+        module.graphs.add(("template", recorded))
         return 0, recorded
 
+    def instantiate(template, flags):
+        graph = ("graph", template)
+        module.graphs.add(graph)
+        return 0, graph
+
+    def destroy(kind):
+        return lambda graph: (module.graphs.remove(graph if kind == "graph" else (kind, graph)) or 0,)
+
     def launch(graph, stream):
+        assert graph in module.graphs, "a graph that is destroyed"
         module.log.append("launch")
-        for work in graph:
+        for work in graph[1]:
             work()
         return (0,)
 
-    def mark(flags):
-        module.marks += 1
-        return 0, module.marks
+    def mark(event, stream):
+        module.marks[event] = stream
+        return (0,)
+
+    def follow(stream, event, flags):
+        assert event in module.marks, "waiting for an event that was never recorded"
+        module.waits.append((stream, event))
+        return (0,)
+
+    def choose(device):
+        module.current = device
+        return (0,)
+
+    def keep(pool, attribute, value):
+        module.kept = value
+        return (0,)
 
     done = lambda *arguments: (0,)  # noqa: E731
     module.capture = None
@@ -68,12 +97,17 @@ def make_cuda(name=b"NVIDIA H200", capability=(9, 0), count=1) -> ModuleType:
         SimpleNamespace(name=name, major=capability[0], minor=capability[1]),
     )
     module.cudaStreamCreateWithFlags = lambda flags: (0, 7)
-    module.cudaSetDevice = module.cudaStreamSynchronize = module.cudaEventRecord = module.cudaEventDestroy = done
-    module.cudaStreamWaitEvent = lambda stream, event, flags: (0 if isinstance(event, int) else 1,)
-    module.cudaMallocAsync, module.cudaMemcpyAsync, module.cudaEventCreateWithFlags = malloc, copy, mark
+    module.cudaSetDevice, module.cudaGetDevice = choose, lambda: (0, module.current)
+    module.cudaMemPoolAttr = SimpleNamespace(cudaMemPoolAttrReleaseThreshold=4)
+    module.cudaDeviceGetDefaultMemPool, module.cudaMemPoolSetAttribute = lambda device: (0, "pool"), keep
+    module.cudaStreamSynchronize = module.cudaEventDestroy = done
+    module.cudaEventCreateWithFlags = lambda flags: (0, next(module.events))
+    module.cudaEventRecord, module.cudaStreamWaitEvent = mark, follow
+    module.cudaMallocAsync, module.cudaMemcpyAsync = malloc, copy
     module.cudaFreeAsync = lambda address, stream: (0 if held.pop(address, None) else 1,)
     module.cudaStreamBeginCapture, module.cudaStreamEndCapture = begin, end
-    module.cudaGraphInstantiate, module.cudaGraphLaunch = lambda graph, flags: (0, graph), launch
+    module.cudaGraphInstantiate, module.cudaGraphLaunch = instantiate, launch
+    module.cudaGraphDestroy, module.cudaGraphExecDestroy = destroy("template"), destroy("graph")
     return module
 
 
@@ -87,18 +121,20 @@ class Logger:
 
 
 class Context:
-    """Runs a session on arrays at the addresses it was given."""
+    """Runs a session on arrays at the addresses it was given. `changes` counts what makes recorded graphs invalid."""
 
     def __init__(self, engine):
-        self.engine, self.shapes, self.addresses = engine, {}, {}
+        self.engine, self.shapes, self.addresses, self.changes = engine, {}, {}, 0
 
     def set_input_shape(self, name, shape):
         least, _, most = self.engine.ranges.get(name, (self.engine.shape(name),) * 3)
         self.shapes[name] = tuple(shape)
+        self.changes += 1
         return all(a <= n <= b for a, n, b in zip(least, shape, most))
 
     def set_tensor_address(self, name, address):
         self.addresses[name] = address
+        self.changes += 1
 
     def get_tensor_shape(self, name):
         if name in self.shapes:
@@ -111,9 +147,10 @@ class Context:
 
     def execute_async_v3(self, stream):
         cuda = self.engine.module.cuda
-        shapes, addresses = dict(self.shapes), dict(self.addresses)
+        shapes, addresses, changes = dict(self.shapes), dict(self.addresses), self.changes
 
         def work():
+            assert self.changes == changes, "a graph whose context was changed since it was recorded"
             inputs = {n: _view(addresses[n], shapes[n], self.engine.kind(n)).copy() for n in self.engine.inputs}
             results = self.engine.session.run(self.engine.outputs, inputs)
             for name, array in zip(self.engine.outputs, results):
@@ -161,6 +198,9 @@ class Engine:
 
     def get_tensor_mode(self, name):
         return "in" if name in self.inputs else "out"
+
+    def get_tensor_profile_shape(self, name, profile):
+        return self.ranges[name]
 
     get_tensor_shape = shape
     get_tensor_dtype = kind
@@ -241,9 +281,10 @@ def make_trt(version="10.7.0") -> ModuleType:
 
 
 def install(monkeypatch, module: ModuleType) -> ModuleType:
-    """Let `import tensorrt` and `import cuda.bindings.runtime` find the stand-ins."""
+    """Let `import tensorrt` and the imports of cuda-python find the stand-ins."""
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    for name in ("cuda", "cuda.bindings"):
+    for name in ("cuda", "cuda.bindings", "cuda.bindings.driver"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["cuda.bindings.driver"].cuuint64_t = int
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", module.cuda)
     return module

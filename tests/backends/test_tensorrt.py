@@ -13,19 +13,15 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
+import fake_tensorrt  # noqa: E402
 from onnx import TensorProto, helper  # noqa: E402
 
-from core.backends.cuda_memory import OutOfGpuMemory  # noqa: E402
+from core.backends.cuda_memory import LEGACY_STREAM, OutOfGpuMemory  # noqa: E402
 from core.backends.engine_tag import EngineTag, Gpu, fingerprint, read_tag, tag_path, write_tag  # noqa: E402
 from core.backends.handover import LastUpload, share_gpu  # noqa: E402
 from core.backends.tensorrt import engine_problem, load_engine  # noqa: E402
 from core.errors import PackError  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import fake_tensorrt  # noqa: E402
-
-sys.path.pop(0)
 H200 = Gpu("NVIDIA H200", (9, 0))
 
 
@@ -84,11 +80,19 @@ class Tensor:
 def test_runs_by_name_and_converts_whole_numbers(trt, engine, graphs):
     session = load_engine(engine, cuda_graphs=graphs)
     assert session.inputs["x"].shape == (1, None) and list(session.outputs) == ["y"]
-    for width in (3, 5, 2, 5, 3, 5):
+    for width in (3, 3, 3, 3, 5, 2, 2, 2, 3, 3):
         x = np.arange(width, dtype=np.float32)[None] + width
         np.testing.assert_array_equal(session.run(x=x, t=np.array([4], np.int32))["y"], 2 * x + 4)
     launches = trt.cuda.log.count("launch")
-    assert launches == (2 if graphs else 0)  # 3, 5 (larger: the graph of 3 is gone), 2, [5], 3, [5]
+    assert launches == (3 if graphs else 0)  # run, record, [3, 3], 5: recordings are gone, 2, record, [2], 3, record
+
+
+def test_graphs_are_destroyed(trt, engine):
+    session = load_engine(engine, cuda_graphs=True)
+    for width in (3, 3, 3, 5, 5, 5, 3):
+        session.run(x=np.ones((1, width), np.float32), t=np.array([4]))
+        assert len(trt.cuda.graphs) <= 1
+    assert trt.cuda.log.count("launch") == 2 and not trt.cuda.graphs
 
 
 def test_memory_is_given_back(trt, engine):
@@ -123,6 +127,53 @@ def test_foreign_arrays_and_streams(trt, engine, graphs):
         session.run(x=Tensor(x, trt.cuda, strides=(8, 4)), t=np.array([2]))
     with pytest.raises(PackError, match="input 'x' is a list, not an array"):
         session.run(x=[1.0], t=np.array([2]))
+
+
+def follows(cuda, stream, other) -> bool:
+    """Whether `stream` was told to wait for something on `other`."""
+    return any(waiting == stream and cuda.marks[event] == other for waiting, event in cuda.waits)
+
+
+def test_the_default_stream_waits_until_foreign_inputs_are_read(trt, engine):
+    """Else their owner, PyTorch say, may fill the memory with something else too early."""
+    session, x = load_engine(engine), np.ones((1, 3), np.float32)
+    session.run(x=x, t=np.array([2]))
+    own = session._free.get()
+    session._free.put(own)
+    own.stream = 21  # the stand-in gives all streams one handle
+    assert not follows(trt.cuda, LEGACY_STREAM, 21)
+    session.run(x=Tensor(x, trt.cuda), t=np.array([2]))
+    assert follows(trt.cuda, 21, LEGACY_STREAM) and follows(trt.cuda, LEGACY_STREAM, 21)
+
+
+def test_what_others_read_is_freed_after_them(trt, engine):
+    session, x = load_engine(engine), np.ones((1, 3), np.float32)
+    for lent in (False, True):
+        out = session.run_on_device(31, x=x, t=np.array([2]))["y"]
+        address = out.address
+        assert not lent or out.__cuda_array_interface__["data"][0] == address
+        trt.cuda.waits.clear()
+        trt.cuda.current = 5  # the thread of the finaliser works on another GPU
+        del out
+        assert address not in trt.cuda.held and trt.cuda.current == 5
+        assert {trt.cuda.marks[event] for _, event in trt.cuda.waits} == ({31, LEGACY_STREAM} if lent else set())
+
+
+def test_freed_memory_stays_with_the_process(trt, engine):
+    load_engine(engine)
+    assert trt.cuda.kept >= 1 << 28  # by default each synchronisation gives it back to the system
+
+
+def test_a_failed_run_is_waited_for(trt, engine):
+    session, t = load_engine(engine), np.array([1])
+    session.run(x=np.ones((1, 8), np.float32), t=t)
+    trt.cuda.limit = 50
+    with pytest.raises(OutOfGpuMemory):
+        session.run_on_device(41, x=np.ones((1, 8), np.float32), t=t)  # has put its inputs into their places
+    trt.cuda.limit = 1000
+    trt.cuda.waits.clear()
+    session.run_on_device(42, x=np.ones((1, 8), np.float32), t=t)
+    assert follows(trt.cuda, 42, 41)
 
 
 def test_what_stays_the_same_is_uploaded_once(trt, engine):

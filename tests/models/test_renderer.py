@@ -14,10 +14,10 @@ from core.atomic_components.decode_f3d import DecodeBatchF3D  # noqa: E402
 from core.atomic_components.warp_f3d import WarpBatchF3D  # noqa: E402
 from core.avatars.avatar import Frame  # noqa: E402
 from core.backends.pytorch import KINDS, TorchSession, make_sizes  # noqa: E402
+from core.backends.session_renderer import SessionRenderer  # noqa: E402
 from core.errors import InputError  # noqa: E402
 from core.models.modules.fold import fold_constants  # noqa: E402
 from core.models.renderer import TorchRenderer  # noqa: E402
-from core.packs.official import SessionRenderer  # noqa: E402
 from core.packs.speed import Speed  # noqa: E402
 
 SIZES = {
@@ -164,7 +164,8 @@ def test_decoded_picture_has_channels_last_and_the_range_of_bytes():
     np.testing.assert_allclose(picture, [[[0, 102, 255], [51, 153, 255]]], rtol=1e-6)
     assert whole.dtype == np.uint8
     np.testing.assert_array_equal(whole, [[[0, 102, 255], [51, 153, 255]]])
-    generic = SessionRenderer(None, None, SimpleNamespace(run=lambda feature: {"output": feature}))
+    network = SimpleNamespace(run=lambda feature: {"output": feature}, inputs={}, outputs={}, most_rows=None)
+    generic = SessionRenderer(network, network, network)
     np.testing.assert_array_equal(generic.decode(feature.numpy()), picture)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -35,19 +34,15 @@ def pack_of(tmp_path_factory):
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
     folder, made = tmp_path_factory.mktemp("packs"), {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "scripts"))
-        from make_random_pack import make_pack
+    from scripts.make_random_pack import make_pack
 
-        def pack(kind: str) -> Path:
-            if kind not in made:
-                make_pack(folder / f"ditto_{kind}", kind, small=True)
-                made[kind] = folder / f"ditto_{kind}"
-            return made[kind]
+    def pack(kind: str) -> Path:
+        if kind not in made:
+            make_pack(folder / f"ditto_{kind}", kind, small=True)
+            made[kind] = folder / f"ditto_{kind}"
+        return made[kind]
 
-        yield pack
-    for name in ("make_random_pack", "export_onnx", "random_weights", "stand_in_faces"):
-        sys.modules.pop(name, None)
+    return pack
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +150,7 @@ def test_configuration_without_entries_or_keys(pack_of, tmp_path):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_wavlm_in_place_of_hubert_works_offline_only(pack_of, tmp_path, kind):
     pytest.importorskip("transformers")
-    import make_random_pack
+    from scripts import make_random_pack
 
     small_copy(pack_of(kind), tmp_path / "pack")
     folder = tmp_path / "pack" / ("aux_models" if kind == "pytorch" else "")

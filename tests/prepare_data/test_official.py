@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def official_pack(tmp_path_factory):
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        from make_random_pack import make_pack
-    finally:
-        sys.path.pop(0)
-        for name in ("make_random_pack", "export_onnx", "random_weights", "stand_in_faces"):
-            sys.modules.pop(name, None)  # other tests load them from their own place
+    from scripts.make_random_pack import make_pack
+
     folder = tmp_path_factory.mktemp("pack")
     make_pack(folder, "pytorch", small=True)
     return folder

@@ -26,14 +26,11 @@ RUN = {
 
 
 @pytest.fixture
-def bench(monkeypatch):
+def bench():
     """The module benchmark.py."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import benchmark
+    from scripts import benchmark
 
-    yield benchmark
-    for name in [name for name in sys.modules if name == "benchmark" or name.startswith("benchmarks")]:
-        del sys.modules[name]
+    return benchmark
 
 
 @pytest.fixture
@@ -81,11 +78,10 @@ def test_comparison_is_a_table_of_its_own(bench, jobs, capsys):
 
 def test_plain_path_gives_the_pictures_of_the_product(bench):
     torch = pytest.importorskip("torch")
-    from benchmarks.plain import PlainRenderer
-
     from core.backends.pytorch import KINDS, TorchSession, make_sizes
     from core.models.modules.fold import fold_constants
     from core.models.renderer import TorchRenderer
+    from scripts.benchmarks.plain import PlainRenderer
 
     sizes = {
         "warp_network": {"channels": 2, "depth": 2, "compressed": 1, "width": 1, "max_width": 4, "levels": 2},
@@ -112,9 +108,8 @@ def test_plain_path_gives_the_pictures_of_the_product(bench):
 @pytest.mark.parametrize("method", ["ddim", "dpm"])
 def test_motion_model_against_the_plain_loop(bench, method):
     pytest.importorskip("torch")
-    from benchmarks.lmdm import lmdm
-
     from core.models.lmdm import LmdmSizes
+    from scripts.benchmarks.lmdm import lmdm
 
     tiny = LmdmSizes(frames=5, motion=7, cond=9, width=16, heads=2, feedforward=24, encoder_layers=1, decoder_layers=2)
     rows = lmdm(1, 3, method, sizes=tiny)
@@ -135,6 +130,15 @@ def test_bad_input_is_one_line(bench, capsys, arguments, text):
     assert bench.main(arguments) == 2
     said = capsys.readouterr()
     assert said.err.startswith(text) and said.err.count("\n") == 1 and not said.out
+
+
+def test_a_file_that_is_no_report_is_not_replaced(bench, jobs, tmp_path, capsys):
+    path = tmp_path / "b.json"
+    for text in ("not json", "[1]"):
+        path.write_text(text)
+        assert bench.main(["--what", "e2e", "--json", str(path)]) == 2
+        assert "not a report of this program" in capsys.readouterr().err and path.read_text() == text
+    assert not jobs  # before hours of measuring
 
 
 def test_command_line():

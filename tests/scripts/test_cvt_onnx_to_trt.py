@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,16 +30,12 @@ FLOAT32 = {"hubert", "lmdm_v0.4_hubert", "motion_extractor"}
 @pytest.fixture(scope="module")
 def scripts():
     """The modules of scripts/ and the stand-in."""
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(ROOT / "scripts"))
-    patch.syspath_prepend(str(ROOT / "tests" / "backends"))
-    import cvt_onnx_to_trt
     import fake_tensorrt
-    import make_random_pack
-    import trt_jobs
 
-    yield type("Scripts", (), dict(cvt=cvt_onnx_to_trt, fake=fake_tensorrt, pack=make_random_pack, jobs=trt_jobs))
-    patch.undo()
+    from scripts import cvt_onnx_to_trt, make_random_pack
+    from scripts.official import engines
+
+    return SimpleNamespace(cvt=cvt_onnx_to_trt, fake=fake_tensorrt, pack=make_random_pack, jobs=engines)
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +179,14 @@ def test_free_batch_is_halved_until_it_fits(scripts, trt, tmp_path, capsys):
     assert convert(scripts, tmp_path / "onnx", tmp_path / "trt", "--batch", "8") == 0 and len(trt.built) == 3
     with pytest.raises(Exception, match="beyond what the engine allows"):
         load_engine(tmp_path / "trt" / "decoder_fp16.engine").run(feature=np.zeros((3, 256, 64, 64), np.float32))
+
+
+def test_an_engine_is_not_lost_with_its_timing_cache(scripts, pack, trt, tmp_path, caplog):
+    few = copy_of(pack, tmp_path / "onnx", "stitch_network")
+    (tmp_path / "file").touch()
+    assert convert(scripts, few, tmp_path / "trt", "--timing_cache", str(tmp_path / "file" / "cache")) == 0
+    assert (tmp_path / "trt" / "stitch_network_fp16.engine").is_file()
+    assert "the timing cache cannot be written" in caplog.text
 
 
 def test_compatibility_level(scripts, pack, trt, tmp_path):

@@ -15,13 +15,12 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture
-def scripts(monkeypatch):
-    """The two modules, imported as when the script is run."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import checkpoint_check
-    import download_checkpoints
+def scripts():
+    """The two modules."""
+    from scripts import download_checkpoints
+    from scripts.official import files
 
-    return types.SimpleNamespace(check=checkpoint_check, download=download_checkpoints)
+    return types.SimpleNamespace(check=files, download=download_checkpoints)
 
 
 @pytest.fixture

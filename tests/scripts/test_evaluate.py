@@ -167,6 +167,21 @@ def test_head_motion_lands_in_its_band():
     assert power[1] == pytest.approx(2, rel=0.1) and max(power[0], power[2], power[3]) < 0.6
 
 
+def test_figures_that_are_not_finite_become_null(tmp_path):
+    pytest.importorskip("scripts.evaluation.report")
+    from scripts.evaluation.report import save_json
+
+    path = tmp_path / "new" / "figures.json"
+    save_json(path, {"NaN.mp4": {"a": float("nan"), "b": -np.inf, "c": np.float32(0.5), "frames": 3}})
+    assert json.loads(path.read_text()) == {"NaN.mp4": {"a": None, "b": None, "c": 0.5, "frames": 3}}
+
+
+def test_figures_that_cannot_be_written_are_one_line(talking, tmp_path):
+    (tmp_path / "file").touch()
+    done = run_script(talking, "--json", tmp_path / "file" / "out.json")
+    assert done.returncode == 2 and "cannot be written" in done.stderr and done.stderr.count("\n") == 1
+
+
 def run_script(*arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -25,15 +25,13 @@ SIDES = {"feature_3d": 32, "feature": 16, "image": 64}  # of the shrunk inputs
 
 
 @pytest.fixture
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import export_onnx
-    import make_random_pack
-    import random_weights
+def scripts():
+    from scripts import export_onnx, make_random_pack
+    from scripts.random_pack import weights
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield types.SimpleNamespace(export=export_onnx, pack=make_random_pack, fill=random_weights.fill)
+    yield types.SimpleNamespace(export=export_onnx, pack=make_random_pack, fill=weights.fill)
     torch.set_num_threads(threads)
 
 
@@ -138,15 +136,15 @@ def test_command_line_frees_the_batch(scripts, tmp_path):
 
 
 def test_names_are_those_of_the_official_files(scripts):
-    import checkpoint_check
+    from scripts.official.files import IO
 
     for net in scripts.export.NETS.values():
-        inputs, outputs = checkpoint_check.IO[net.file]
+        inputs, outputs = IO[net.file]
         assert (tuple(net.inputs), net.outputs) == (tuple(inputs.split()), tuple(outputs.split()))
 
 
 def test_all_missing_files_are_named(scripts, tmp_path, capsys):
-    assert scripts.export.main(["--pack", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert scripts.export.main(["--pack", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert all(f"{net.file}.pth" in error for net in scripts.export.NETS.values())
 

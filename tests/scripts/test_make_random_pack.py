@@ -40,20 +40,14 @@ NETS = ("appearance_extractor", "motion_extractor", "warp_network", "decoder", "
 
 @pytest.fixture(scope="module")
 def scripts():
-    patch = pytest.MonkeyPatch()
-    patch.syspath_prepend(str(SCRIPTS))
-    import checkpoint_check
-    import export_onnx
-    import make_random_pack
-    import random_weights
+    from scripts import export_onnx, make_random_pack
+    from scripts.official import files
+    from scripts.random_pack import weights
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield types.SimpleNamespace(
-        pack=make_random_pack, nets=export_onnx.NETS, fill=random_weights.fill, io=checkpoint_check.IO
-    )
+    yield types.SimpleNamespace(pack=make_random_pack, nets=export_onnx.NETS, fill=weights.fill, io=files.IO)
     torch.set_num_threads(threads)
-    patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -188,12 +182,19 @@ def test_hubert_of_transformers(scripts, tmp_path):
 
 @pytest.mark.parametrize("library", ["transformers", "onnx"])
 def test_missing_library_is_named(scripts, monkeypatch, tmp_path, capsys, library):
-    monkeypatch.delitem(sys.modules, "stand_in_faces", raising=False)
+    monkeypatch.delitem(sys.modules, "scripts.random_pack.faces", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.setattr(scripts.pack, "NETS", {})
-    assert scripts.pack.main(["--format", "onnx", "--out", str(tmp_path)]) == 1
+    assert scripts.pack.main(["--format", "onnx", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert library in error and "pip install" in error
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(scripts, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert scripts.pack.main(["--format", "onnx", "--out", str(tmp_path / "file" / "pack")]) == 2
+    error = capsys.readouterr().err
+    assert "the pack cannot be written" in error and error.count("\n") == 1
 
 
 def test_wavlm_packs_of_both_formats_give_the_same_features(scripts, tmp_path):

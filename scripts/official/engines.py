@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from checkpoint_check import IO
-
 from core.backends.engine_tag import Gpu, fingerprint, read_tag
 from core.backends.onnx_header import OnnxHeader, read_onnx_header
 from core.backends.tensorrt_build import Range
 from core.errors import InputError, PackError
+from scripts.official.files import IO
 
 FLOAT32_NETS = ("motion_extractor", "hubert", "wavlm", "lmdm")  # beginnings of names, as in the reference
 LENGTHS = {  # samples: least, usual, greatest

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from core.utils.blaze import anchor_centres
 
-MEAN_FACE = Path(__file__).resolve().parents[1] / "checkpoints" / "ditto_lite" / "motion_space.npz"
+MEAN_FACE = Path(__file__).resolve().parents[2] / "checkpoints" / "ditto_lite" / "motion_space.npz"
 OPSET = 20
 IR_VERSION = 10  # what ONNX Runtime 1.18 reads
 BOX_SIDE = 0.6  # of the detected box, over the shorter side of the picture

@@ -1,0 +1,26 @@
+"""A file is replaced as a whole, and nothing is left behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.utils.whole_file import whole_file
+
+
+def test_the_file_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "new" / "figures.json"
+    with whole_file(path) as part:
+        assert part.parent == path.parent and part.suffix == ".json"
+        part.write_text("[1]")
+        assert not path.exists()
+    assert path.read_text() == "[1]" and list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_keeps_the_old_file(tmp_path, error):
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+    with pytest.raises(error), whole_file(path) as part:
+        part.write_text("ne")
+        raise error
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
