@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from core.atomic_components.condition_handler import EMOTIONS
 from core.cli.program import Parser, run_program, set_up_logging
 from core.errors import DittoError, InputError
 from core.media.spoken_text import installed_voices, speak
+from core.settings.emotions import EMOTIONS
 
 ROOT = Path(__file__).resolve().parent
 PORTRAIT, SPEECH = ROOT / "example" / "portrait.png", ROOT / "example" / "speech.wav"

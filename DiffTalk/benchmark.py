@@ -8,6 +8,7 @@ Times are medians of alternating runs. On a CPU they are processor seconds, whic
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -17,7 +18,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout, without installing the project
 
+from core.errors import InputError  # noqa: E402
 from DiffTalk.cli import Parser, run  # noqa: E402
+from DiffTalk.config import Config, ModelConfig, check_config  # noqa: E402
 
 
 def median_times(jobs: dict[str, Callable[[], Any]], repeat: int, synchronise: Callable[[], None] | None) -> dict:
@@ -34,12 +37,11 @@ def median_times(jobs: dict[str, Callable[[], Any]], repeat: int, synchronise: C
     return {name: statistics.median(times[1:]) for name, times in taken.items()}
 
 
-def measure(width: int, batch: int, size: int, device: str, precision: str, repeat: int) -> dict[str, float]:
-    """Seconds per batch of a sampling step, of diffusers' U-Net alone, and of the first stage both ways."""
+def measure(sizes: ModelConfig, batch: int, device: str, precision: str, repeat: int) -> dict[str, float]:
+    """Seconds per batch, by name, of a sampling step, of diffusers' U-Net alone, and of the first stage both ways."""
     import torch
     from diffusers import UNet2DConditionModel
 
-    from DiffTalk.config import ModelConfig
     from DiffTalk.model import DiffTalkModel
     from DiffTalk.networks import decode, denoise, encode
     from DiffTalk.pipeline import half_or_single, torch_device
@@ -47,11 +49,11 @@ def measure(width: int, batch: int, size: int, device: str, precision: str, repe
 
     place = torch_device(device)
     dtype = half_or_single(precision, place)
-    model = DiffTalkModel(ModelConfig(image_size=size, unet_width=width)).to(place).eval()
+    model = DiffTalkModel(sizes).to(place).eval()
     plain = UNet2DConditionModel.from_config(model.unet.config).eval()
     for network in (plain, model.unet):
         torch.nn.Module.to(network, place, dtype)  # not diffusers' own method, which warns of nothing
-    side = size // 4
+    side, size = sizes.latent_size, sizes.image_size
     latent = torch.randn(batch, 3, side, side, device=place)
     context = torch.randn(batch, 1, 128, device=place, dtype=dtype)
     nine = torch.cat([latent] * 3, dim=1).to(dtype)
@@ -73,8 +75,8 @@ def measure(width: int, batch: int, size: int, device: str, precision: str, repe
         return median_times(jobs, repeat, synchronise)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+def build_parser() -> Parser:
+    """All flags."""
     parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--width", type=int, default=256, help="channels of the U-Net's first level [256]")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures [256]")
@@ -82,18 +84,27 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="fp32")
-    args = parser.parse(argv)
+    return parser
 
-    def program() -> None:
-        from DiffTalk.extras import LIBRARIES, require
 
-        require(*LIBRARIES)
-        times = measure(args.width, args.batch, args.size, args.device, args.precision, args.repeat)
-        for name, seconds in times.items():
-            print(f"{name:<16} {seconds / args.batch:9.4f} s per frame")
-        print(f"speed of a step over diffusers' U-Net: {times['diffusers U-Net'] / times['sampling step']:.2f}")
+def program(args: argparse.Namespace) -> None:
+    """Measure and print seconds per frame. Raises DittoError for sizes and devices that cannot be."""
+    from DiffTalk.extras import LIBRARIES, require
 
-    return run(program)
+    if min(args.batch, args.repeat) < 1:
+        raise InputError("--batch and --repeat start at 1")
+    sizes = check_config(Config(model=ModelConfig(image_size=args.size, unet_width=args.width))).model
+    require(*LIBRARIES)
+    times = measure(sizes, args.batch, args.device, args.precision, args.repeat)
+    for name, seconds in times.items():
+        print(f"{name:<16} {seconds / args.batch:9.4f} s per frame")
+    print(f"speed of a step over diffusers' U-Net: {times['diffusers U-Net'] / times['sampling step']:.2f}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = build_parser().parse(argv)
+    return run(lambda: program(args))
 
 
 if __name__ == "__main__":

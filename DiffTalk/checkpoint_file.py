@@ -6,9 +6,6 @@ replaced by inert classes that take anything and do nothing; the reader stays th
 
 from __future__ import annotations
 
-import os
-import pickle
-import uuid
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +17,7 @@ from torch import Tensor
 
 from core.backends.safetensors import read_safetensors
 from core.errors import OutputError, PackError
+from core.utils.whole_file import whole_file
 
 SUFFIXES = (".ckpt", ".pth", ".pt", ".safetensors")
 
@@ -51,7 +49,7 @@ def read_content(path: str | Path) -> dict[str, Any]:
         content = read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     except PackError:
         raise
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # damaged bytes can make the readers raise nearly anything
         reason = str(error).strip().splitlines()
         raise PackError(f"{path}: damaged or no file of weights ({reason[0][:120] if reason else 'empty'})") from error
     if not isinstance(content, Mapping):
@@ -70,30 +68,23 @@ def state_dict_of(path: str | Path, content: Mapping[str, Any]) -> dict[str, Ten
 
 def write_torch(content: Mapping[str, Any], path: Path) -> None:
     """torch.save with a temporary name first. Raises OutputError."""
-    temporary = path.parent / f".difftalk-{uuid.uuid4().hex[:12]}.tmp"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(dict(content), temporary)
-        os.replace(temporary, path)
+        with whole_file(path) as part:
+            torch.save(dict(content), part)
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{path}: cannot write the checkpoint ({error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> None:
     """The same as one .safetensors file. Raises OutputError."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    temporary = path.parent / f".difftalk-{uuid.uuid4().hex[:12]}.tmp"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, dict(metadata))
-        os.replace(temporary, path)
-    except OSError as error:
+        with whole_file(path) as part:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, part, dict(metadata))
+    except (OSError, SafetensorError) as error:
         raise OutputError(f"{path}: cannot write the weights ({error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def safetensors_metadata(path: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ Each component is scaled to a standard deviation of 3, about that of the logits 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -16,15 +15,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a ch
 
 import numpy as np  # noqa: E402
 
+from core.errors import InputError, OutputError  # noqa: E402
 from core.lite.speech_encoder import SpeechEncoder  # noqa: E402
 from core.media import read_audio  # noqa: E402
+from core.motion import SAMPLE_RATE  # noqa: E402
 from core.packs.pack import EMBEDDED  # noqa: E402
+from core.utils.whole_file import whole_file  # noqa: E402
+from DiffTalk.cli import Parser, run  # noqa: E402
 from DiffTalk.conditions import LOGITS  # noqa: E402
 from DiffTalk.speech import PROJECTION, encoder_rows  # noqa: E402
 
 SPREAD = 3.0
 SECONDS = 30  # used of each recording
-RATE = 16000
 
 
 def fit(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -36,20 +38,31 @@ def fit(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     return mean.astype(np.float32), matrix.astype(np.float32), float(values[best].sum() / values.sum())
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recordings", nargs="+", type=Path)
-    parser.add_argument("--out", type=Path, default=PROJECTION)
-    args = parser.parse_args()
+def program(args: argparse.Namespace) -> None:
+    """Fit to the recordings and write the file. Raises DittoError."""
     encoder = SpeechEncoder(EMBEDDED / "speech_encoder.onnx")
-    rows = np.concatenate([encoder_rows(encoder, read_audio(path)[: SECONDS * RATE]) for path in args.recordings])
+    rows = np.concatenate(
+        [encoder_rows(encoder, read_audio(path)[: SECONDS * SAMPLE_RATE]) for path in args.recordings]
+    )
+    if len(rows) <= rows.shape[1]:
+        raise InputError(f"{len(rows)} rows are too few for {rows.shape[1]} numbers each; give more recordings")
     mean, matrix, share = fit(rows)
-    temporary = args.out.with_suffix(".tmp.npz")
-    np.savez(temporary, mean=mean, matrix=matrix)
-    os.replace(temporary, args.out)
+    try:
+        with whole_file(args.out) as part, open(part, "wb") as file:
+            np.savez(file, mean=mean, matrix=matrix)
+    except OSError as error:
+        raise OutputError(f"{args.out}: cannot be written ({error.strerror or error})") from error
     print(f"{args.out}: {len(rows)} rows, {share:.0%} of the variance")
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("recordings", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=PROJECTION, help=".npz to write [the one in use]")
+    args = parser.parse(argv)
+    return run(lambda: program(args))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from core.errors import OutputError
+from core.utils.whole_file import whole_file
 from DiffTalk.model import DiffTalkModel
 from DiffTalk.networks import decode, denoise
 from DiffTalk.pictures import to_bytes
@@ -36,7 +37,9 @@ def sample_grid(model: DiffTalkModel, batch: dict[str, Tensor], steps: int, seed
 
 
 def save_png(picture: np.ndarray, path: Path) -> None:
-    """(H, W, 3) uint8 -> PNG, complete or not at all."""
-    temporary = path.with_suffix(".tmp")
-    Image.fromarray(picture).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    """(H, W, 3) uint8 -> PNG, complete or not at all. Raises OutputError."""
+    try:
+        with whole_file(path) as part:
+            Image.fromarray(picture).save(part, format="PNG")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write this picture ({error.strerror or error})") from error

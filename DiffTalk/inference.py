@@ -7,6 +7,7 @@ No trained denoiser was ever published: train one first (docs/difftalk.md). The 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -46,47 +47,48 @@ def build_parser() -> Parser:
     return parser
 
 
+def program(args: argparse.Namespace) -> None:
+    """Make the video and say how long it took. Raises DittoError."""
+    from DiffTalk.extras import LIBRARIES, require
+
+    require(*LIBRARIES)
+    from tqdm import tqdm
+
+    from DiffTalk.animation import AnimateOptions, animate, check_options
+    from DiffTalk.pipeline import get_difftalk_inference
+
+    options = check_options(
+        AnimateOptions(
+            reference=args.reference,
+            steps=args.steps,
+            one_start=args.one_start,
+            paste=not args.no_paste,
+            max_size=args.max_size,
+            max_frames=args.max_frames,
+            logits=args.logits,
+            crf=args.crf,
+            tag=not args.no_tag,
+        )
+    )
+    model = get_difftalk_inference(
+        args.config, args.checkpoint, args.first_stage, args.device, not args.no_ema, args.precision
+    )
+    with tqdm(unit="frame", disable=True if args.quiet else None, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        made = animate(model, args.source_video, args.audio, args.output, options, progress)
+    if not args.quiet:
+        each = made.sampling / made.frames
+        print(f"{made.output}: {made.frames} frames, {made.steps} steps and {each:.2f} s per frame")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = build_parser().parse(argv)
-
-    def program() -> None:
-        from DiffTalk.extras import LIBRARIES, require
-
-        require(*LIBRARIES)
-        from tqdm import tqdm
-
-        from DiffTalk.animation import AnimateOptions, animate, check_options
-        from DiffTalk.pipeline import get_difftalk_inference
-
-        options = check_options(
-            AnimateOptions(
-                reference=args.reference,
-                steps=args.steps,
-                one_start=args.one_start,
-                paste=not args.no_paste,
-                max_size=args.max_size,
-                max_frames=args.max_frames,
-                logits=args.logits,
-                crf=args.crf,
-                tag=not args.no_tag,
-            )
-        )
-        model = get_difftalk_inference(
-            args.config, args.checkpoint, args.first_stage, args.device, not args.no_ema, args.precision
-        )
-        with tqdm(unit="frame", disable=True if args.quiet else None, leave=False) as bar:
-
-            def progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            made = animate(model, args.source_video, args.audio, args.output, options, progress)
-        if not args.quiet:
-            each = made.sampling / made.frames
-            print(f"{made.output}: {made.frames} frames, {made.steps} steps and {each:.2f} s per frame")
-
-    return run(program, args.verbose, args.quiet)
+    return run(lambda: program(args), args.verbose, args.quiet)
 
 
 if __name__ == "__main__":

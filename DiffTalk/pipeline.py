@@ -133,9 +133,7 @@ def get_difftalk_inference(
         load_first_stage(open_checkpoint(first_stage), model)
     model = model.to(chosen)
     for part in (model.unet, model.encoders):
-        torch.nn.Module.to(
-            part, dtype
-        )  # diffusers' own method warns about modules to be kept in float32: there are none
+        torch.nn.Module.to(part, dtype)  # diffusers' own method warns of modules kept in float32: there are none
     return DiffTalkPipeline(model, settings.sample, chosen, dtype, found.audio_features)
 
 

@@ -9,6 +9,7 @@ landmarks, audio_smooth and data.txt. Layout and meaning: docs/difftalk.md.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -48,23 +49,24 @@ def find_videos(paths: list[Path]) -> list[Path]:
     return found
 
 
+def program(args: argparse.Namespace) -> None:
+    """Prepare the data set, with a line for each video. Raises DittoError."""
+    from DiffTalk.extras import require
+
+    require("torch", "PIL")
+    from DiffTalk.preparation import PrepareOptions, prepare
+
+    if args.size < 32 or args.max_frames < 2:
+        raise InputError("--size must be at least 32 and --max_frames at least 2")
+    options = PrepareOptions(args.size, args.max_frames, args.skip_missing, args.test)
+    prepare(find_videos(args.videos), args.out, options, args.logits, progress=lambda line: print(line, flush=True))
+    print(f"{args.out}: ready for DiffTalk/train.py")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = build_parser().parse(argv)
-
-    def program() -> None:
-        from DiffTalk.extras import require
-
-        require("torch", "PIL")
-        from DiffTalk.preparation import PrepareOptions, prepare
-
-        if args.size < 32 or args.max_frames < 2:
-            raise InputError("--size must be at least 32 and --max_frames at least 2")
-        options = PrepareOptions(args.size, args.max_frames, args.skip_missing, args.test)
-        prepare(find_videos(args.videos), args.out, options, args.logits, progress=lambda line: print(line, flush=True))
-        print(f"{args.out}: ready for DiffTalk/train.py")
-
-    return run(program)
+    return run(lambda: program(args))
 
 
 if __name__ == "__main__":

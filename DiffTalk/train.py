@@ -23,6 +23,7 @@ from DiffTalk.cli import Parser, run, split_settings  # noqa: E402
 if TYPE_CHECKING:
     from DiffTalk.checkpoint import Checkpoint
     from DiffTalk.config import Config
+    from DiffTalk.trainer import Trainer
 
 NEW_NAMES = {"--gpus": "accelerate launch --num_processes N", "--precision": "train.mixed_precision=fp16"}
 
@@ -64,14 +65,15 @@ def check_groups(config: Config, weights: Checkpoint) -> None:
         raise InputError(f"{weights.path}: made with model.norm_groups={found}, but the settings say {wanted}")
 
 
-def prepare_trainer(args: argparse.Namespace):
+def prepare_trainer(args: argparse.Namespace) -> Trainer:
     """The trainer, ready to go on. A new run's folder is made last, when all input has proved usable."""
     from accelerate import PartialState
 
     from DiffTalk import run_folder
     from DiffTalk.checkpoint import open_checkpoint
     from DiffTalk.config import load_config
-    from DiffTalk.trainer import Trainer, TrainingData, build_accelerator
+    from DiffTalk.trainer import Trainer, build_accelerator
+    from DiffTalk.training_data import TrainingData
 
     folder = None
     if args.resume:
@@ -96,28 +98,29 @@ def prepare_trainer(args: argparse.Namespace):
     return trainer
 
 
+def program(args: argparse.Namespace) -> None:
+    """Train, and save when interrupted. Raises DittoError."""
+    from DiffTalk.extras import LIBRARIES, TRAINING, require
+
+    check_flags(args)
+    require(*LIBRARIES, *TRAINING)
+    trainer = prepare_trainer(args)
+    report = trainer.accelerator.print
+    report(f"{trainer.folder.path}: {len(trainer.items)} frames, from step {trainer.step}")
+    try:
+        trainer.train(report)
+    except KeyboardInterrupt:
+        report(f"saved {trainer.save()}")
+        raise
+    trainer.accelerator.end_training()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     given, words = split_settings(_renamed(argv))
     args = build_parser().parse(given)
     args.settings = words
-
-    def program() -> None:
-        from DiffTalk.extras import LIBRARIES, TRAINING, require
-
-        check_flags(args)
-        require(*LIBRARIES, *TRAINING)
-        trainer = prepare_trainer(args)
-        report = trainer.accelerator.print
-        report(f"{trainer.folder.path}: {len(trainer.items)} frames, from step {trainer.step}")
-        try:
-            trainer.train(report)
-        except KeyboardInterrupt:
-            report(f"saved {trainer.save()}")
-            raise
-        trainer.accelerator.end_training()
-
-    return run(program, args.verbose)
+    return run(lambda: program(args), args.verbose)
 
 
 def _renamed(argv: list[str] | None) -> list[str]:

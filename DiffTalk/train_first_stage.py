@@ -5,6 +5,7 @@ python DiffTalk/train_first_stage.py --base DiffTalk/configs/tiny.yaml --out out
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -24,28 +25,30 @@ def build_parser() -> Parser:
     return parser
 
 
+def program(args: argparse.Namespace) -> None:
+    """Train and write the autoencoder. Raises DittoError."""
+    from DiffTalk.extras import LIBRARIES, require
+
+    require(*LIBRARIES)
+    from DiffTalk.checkpoint import named_first_stage, save_checkpoint
+    from DiffTalk.config import load_config
+    from DiffTalk.first_stage_training import load_frames, train_first_stage
+
+    if args.out.suffix not in (".ckpt", ".safetensors"):
+        raise InputError(f"{args.out}: name the file .ckpt or .safetensors")
+    config = load_config(args.base, args.settings)
+    frames = load_frames(config)
+    network = train_first_stage(config, frames, lambda line: print(line, flush=True), args.seed)
+    save_checkpoint(args.out, named_first_stage(network), config.model)
+    print(args.out)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     given, words = split_settings(sys.argv[1:] if argv is None else argv)
     args = build_parser().parse(given)
-
-    def program() -> None:
-        from DiffTalk.extras import LIBRARIES, require
-
-        require(*LIBRARIES)
-        from DiffTalk.checkpoint import named_first_stage, save_checkpoint
-        from DiffTalk.config import load_config
-        from DiffTalk.first_stage_training import load_frames, train_first_stage
-
-        if args.out.suffix not in (".ckpt", ".safetensors"):
-            raise InputError(f"{args.out}: name the file .ckpt or .safetensors")
-        config = load_config(args.base, words)
-        frames = load_frames(config)
-        network = train_first_stage(config, frames, lambda line: print(line, flush=True), args.seed)
-        save_checkpoint(args.out, named_first_stage(network), config.model)
-        print(args.out)
-
-    return run(program)
+    args.settings = words
+    return run(lambda: program(args))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from core.errors import InputError, PackError
 from DiffTalk.checkpoint import (
@@ -28,30 +26,14 @@ from DiffTalk.checkpoint import (
 )
 from DiffTalk.checkpoint_file import read_content
 from DiffTalk.config import LATENT_CHANNELS, Config
-from DiffTalk.dataset import SamplingFaces, TalkingFaces
 from DiffTalk.ema import Ema
 from DiffTalk.grids import sample_grid, save_png
 from DiffTalk.model import DiffTalkModel
 from DiffTalk.run_folder import RunFolder
+from DiffTalk.training_data import Shuffled, TrainingData
 from DiffTalk.training_step import draw, optimiser_step
 
-LOG = logging.getLogger(__name__)
-TRAIN_LIST, TEST_LIST = "data_train.txt", "data_test.txt"
 INPUTS = ("image", "image_mask", "reference_img", "landmarks", "audio_smooth")
-
-
-class Shuffled(Sampler):
-    """All indices in an order that seed and epoch decide."""
-
-    def __init__(self, count: int, seed: int):
-        self.count, self.seed, self.epoch = count, seed, 0
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        yield from torch.randperm(self.count, generator=generator).tolist()
-
-    def __len__(self) -> int:
-        return self.count
 
 
 class Means:
@@ -89,32 +71,6 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """Training items, validation items, and the same with what sampling needs."""
-
-    items: TalkingFaces
-    tests: TalkingFaces
-    shown: SamplingFaces
-
-    @classmethod
-    def load(cls, config: Config, seed: int) -> TrainingData:
-        """Read the lists and look for every file. Raises InputError."""
-        data = config.data
-        common = (config.model.image_size, data.mask_point, data.missing, seed)
-        return cls(
-            TalkingFaces(data.root, TRAIN_LIST, *common),
-            TalkingFaces(data.root, TEST_LIST, *common),
-            SamplingFaces(data.root, TEST_LIST, *common),
-        )
-
-    def check_enough(self, wanted: int) -> None:
-        """Raises InputError when the training items do not fill one optimiser step."""
-        if len(self.items) < wanted:
-            root = self.items.layout.root
-            raise InputError(f"{root}: {len(self.items)} training frames do not fill one step of {wanted}")
-
-
 class Trainer:
     """A training run. Resuming it gives the numbers of the unbroken run."""
 
@@ -127,6 +83,7 @@ class Trainer:
         if config.train.gradient_checkpointing:
             self.model.unet.enable_gradient_checkpointing()
         self.step, self.best = 0, math.inf
+        self._save_now = False
 
     def start(self, first_stage: Checkpoint) -> None:
         """Begin a fresh run with a trained first stage."""
@@ -162,9 +119,11 @@ class Trainer:
 
     def train(self, report: Callable[[str], None]) -> float:
         """Train until `config.train.steps`; returns the mean loss of the last `log_every` steps."""
-        settings, losses = self.config.train, Means()
-        previous = signal.signal(signal.SIGUSR1, self._save_soon) if hasattr(signal, "SIGUSR1") else None
-        self._save_now, mean = False, math.nan
+        with self._signals():
+            return self._train(report)
+
+    def _train(self, report: Callable[[str], None]) -> float:
+        settings, losses, mean = self.config.train, Means(), math.nan
         for batch in self._batches():
             losses.add(self._optimise(batch))
             if self.step % settings.log_every == 0 or self.step == settings.steps:
@@ -180,8 +139,6 @@ class Trainer:
                 self.save(score)
             if last:
                 break
-        if previous is not None:
-            signal.signal(signal.SIGUSR1, previous)
         return mean
 
     def validate(self, report: Callable[[str], None]) -> float:
@@ -320,6 +277,18 @@ class Trainer:
                 f"{checkpoint.path}: trained with speech features '{checkpoint.audio_features}', "
                 f"but {self.items.layout.base} has '{ours}'; prepare the data again"
             )
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGUSR1 asks for a checkpoint after the step, on systems that have that signal."""
+        if not hasattr(signal, "SIGUSR1"):
+            yield
+            return
+        previous = signal.signal(signal.SIGUSR1, self._save_soon)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
 
     def _save_soon(self, *ignored: Any) -> None:
         self._save_now = True

@@ -39,7 +39,7 @@ def read_records(path: str | Path, streams: Sequence[str]) -> list[Record]:
     """Records of a data list that have all of `streams`. Raises InputError with file, entry and key."""
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path}: a data list is a JSON array of records, this one has none; prepare the data again")

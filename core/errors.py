@@ -20,6 +20,11 @@ class OutputError(DittoError):
     """The result cannot be written (directory, permission, space)."""
 
 
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split())
+
+
 class StageError(DittoError):
     """A stage of the pipeline raised in the middle of a run; `stage` names it and `__cause__` is what it raised."""
 

@@ -9,10 +9,57 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from core.atomic_components.audio2motion import SEQ_FRAMES, Sampler
-from core.atomic_components.motion_stitch import StitchNetwork
-from core.atomic_components.source2info import FaceAnalyser
-from core.motion import MotionSpace
+from core.motion import SEQ_FRAMES, Motion, MotionSpace
+
+StitchNetwork = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x_s, x_d (1, 21, 3) -> x_d
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face in a frame: `landmarks` (m, 2 or more) float32 in frame pixels, as many as the pack's finder gives."""
+
+    landmarks: np.ndarray
+    score: float
+
+
+@dataclass(frozen=True)
+class FaceDescription:
+    """What a pack sees in one 512 crop: 478 landmarks (478, 3) float32 in crop pixels, and motion with `kp`."""
+
+    landmarks: np.ndarray
+    motion: Motion
+
+
+class FaceAnalyser(Protocol):
+    """The face models of a pack."""
+
+    min_score: float  # a face must reach it
+    border: int  # OpenCV border mode for the part of a crop that lies outside the frame
+    steady_crop: bool  # in a video the crop may lag behind the face, so as to rest while that moves little
+
+    def find(self, frame: np.ndarray) -> tuple[list[FoundFace], float]:
+        """All faces of an (H, W, 3) RGB frame, largest first, and the best score seen even if none passed."""
+
+    def track(self, frame: np.ndarray, previous: np.ndarray) -> FoundFace | None:
+        """The face near the `previous` landmarks, or None when it is lost."""
+
+    def crop_points(self, landmarks: np.ndarray) -> np.ndarray:
+        """The points, (k, 2), that the crop square must enclose."""
+
+    def describe(self, crop: np.ndarray, landmarks: np.ndarray) -> FaceDescription:
+        """What a 512 crop shows, given the found landmarks in crop pixels. Raises InputError when that is no face."""
+
+    def settle(self, motion: Motion) -> Motion:
+        """The motion of a whole video, from those of its frames as `describe` gave them."""
+
+    def video_look(self, meshes: np.ndarray, crop_of: Callable[[int], np.ndarray]) -> Any:
+        """What the features of a video's n frames share: meshes (n, 478, 3), number of a frame -> its 512 crop."""
+
+    def feature(self, crop: np.ndarray, mesh: np.ndarray, look: Any = None) -> Any:
+        """Appearance of a 512 crop with the mesh (478, 3) of its description; only the pack's warp looks inside.
+
+        `look`: in a video, what `video_look` gave.
+        """
 
 
 class AudioStream(Protocol):
@@ -65,6 +112,13 @@ class AudioEncoder(Protocol):
 
         Raises InputError for impossible sizes, or with the reason when the encoder cannot stream.
         """
+
+
+class Sampler(Protocol):
+    """One run of the motion model, with its own random numbers."""
+
+    def __call__(self, cond_frame: np.ndarray, cond: np.ndarray, start: int) -> np.ndarray:
+        """(1, 265) motion to continue, (1, S, C) condition rows of frames start .. -> (1, S, 265) float32."""
 
 
 class MotionModel(Protocol):

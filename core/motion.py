@@ -13,6 +13,7 @@ import numpy as np
 FPS = 25
 SAMPLE_RATE = 16_000
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+SEQ_FRAMES = 80  # of a window of the published motion model
 
 NUM_KEYPOINTS = 21
 KP_DIM = 3 * NUM_KEYPOINTS

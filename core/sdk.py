@@ -11,24 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from core.atomic_components.audio_chunks import CHUNK_SIZE
 from core.atomic_components.avatar_registrar import AvatarRegistrar
-from core.atomic_components.controls import Controls
 from core.avatars.avatar import Avatar
 from core.avatars.fit import fit_speech, refitted
 from core.avatars.source_info import source_info
 from core.errors import InputError
-from core.file_run import FileRun
-from core.jobs.job import Job, Progress, RunResult, run_job
 from core.media import check_output, read_audio
 from core.motion import frame_rate, frames_at, num_frames
 from core.packs.pack import load_pack
 from core.pipeline import Pipeline, Stage
-from core.run_plan import RunPlan, as_samples, check_mode
-from core.settings.config import RunOptions, make_options
+from core.runs.file_job import Job, Progress, RunResult, run_job
+from core.runs.file_run import FileRun
+from core.runs.plan import RunPlan, check_mode
 from core.settings.conflicts import check_conflicts, check_live
+from core.settings.controls import Controls
 from core.settings.more_kwargs import options_from
+from core.settings.options import RunOptions
+from core.settings.run_options import make_options
 from core.streaming.session import LiveSession, VideoFrame
+from core.utils.audio_chunks import CHUNK_SIZE, as_samples
 from core.utils.blas import BlasLimit
 
 LOG = logging.getLogger(__name__)
@@ -119,7 +120,8 @@ class StreamSDK:
         if pace and not chosen.online_mode:
             raise InputError("pace is for online mode; turn online_mode on, or leave it out")
         registered = isinstance(source, Avatar)
-        check_output(output, (audio,) if registered else (source, audio), chosen.source.alpha)
+        origin = source.path if registered else source
+        check_output(output, (audio,) if origin is None else (origin, audio), chosen.source.alpha)
         samples = read_audio(audio)
         if chosen.N_d <= 0:
             chosen = replace(chosen, N_d=num_frames(len(samples)))

@@ -9,7 +9,6 @@ training with: what the pack cannot do, nobody learns from it.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -23,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a check
 
 import numpy as np
 
-from core.errors import DittoError, InputError
+from core.cli.program import Parser, run_program
+from core.errors import InputError
 from core.media import read_audio
 from core.media.audio import SAMPLE_RATE
 from prepare_data.sound import write_wav
@@ -59,20 +59,13 @@ class Voice:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=6, help="number of clips (default 6)")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the clips")
-    options = parser.parse_args(argv)
-    try:
-        make(options.out, options.clips)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
-    except DittoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(f"now: python {HERE.name}/get_data_info_json_for_trainset_example.py")
-    return 0
+    options = parser.parse(argv)
+    return run_program(
+        lambda: make(options.out, options.clips), "interrupted; the same command goes on where it stopped"
+    )
 
 
 def make(out: Path, clips: int) -> None:
@@ -92,6 +85,7 @@ def make(out: Path, clips: int) -> None:
                 continue
             result = sdk.run(portraits[number % len(portraits)], sound, target, seed=number)
             print(f"{target}: {result.frames} frames")
+    print(f"now: python {HERE.name}/get_data_info_json_for_trainset_example.py")
 
 
 def spoken(clips: int, scratch: Path) -> Iterator[tuple[str, Path]]:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from core.atomic_components.condition_handler import EMOTIONS
 from core.media.spoken_text import MAX_CHARACTERS
+from core.settings.emotions import EMOTIONS
 from live.faults import Fault
 
 MAX_TEXT = 16 << 10  # characters of a message

@@ -12,7 +12,7 @@ from core.avatars.cache import cache_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "example" / "portrait.png"
-STEP, AHEAD = 2, 3  # new and future frames of a window of speech: 280 ms of it are heard before a frame
+STEP, AHEAD = 1, 5  # new and future frames of a window of speech: 240 ms of it are heard before a frame
 PAST = 10  # frames, of the reference's windows; the embedded encoder keeps more by itself
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from core.errors import DittoError, InputError
+from core.cli.program import run_program, set_up_logging
+from core.errors import InputError
 from prepare_data.options import FeatureOptions, RunOptions
 from prepare_data.run import Summary, run_steps
 
@@ -68,13 +66,5 @@ def report(summary: Summary, run: RunOptions) -> int:
 
 def guarded(main: Callable[[], int]) -> int:
     """Run a program; returns its exit code (2 for what the user can mend, 130 interrupted)."""
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    try:
-        return main()
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
-    except DittoError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
+    set_up_logging(verbose=True)
+    return run_program(main, "interrupted; the same command goes on where it stopped")

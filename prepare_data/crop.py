@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from core.atomic_components.source2info import CROP_SIZE, FaceAnalyser
 from core.errors import InputError
+from core.interfaces import FaceAnalyser
 from core.media import VideoReader, VideoWriter
-from core.utils.crop import oriented_square
+from core.utils.crop import CROP_SIZE, oriented_square
 from prepare_data.face_tracks import FaceTrack, follow, refuse_jumps
 from prepare_data.sound import IN_STEP, read_sound, sound_lag, write_wav
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.errors import InputError
 from prepare_data.files import read_json
@@ -45,10 +46,17 @@ def read_data_info(path: str | Path, needed: Sequence[str] = ()) -> list[Clip]:
     Args:
         needed: lists that must be there.
 
-    Raises InputError for a file of another kind, lists of different lengths, missing lists, and two clips that would
+    Raises InputError as `clips_of`, and for a file that cannot be read.
+    """
+    return clips_of(read_json(path, "data_info.json"), path, needed)
+
+
+def clips_of(content: Any, path: str | Path, needed: Sequence[str] = ()) -> list[Clip]:
+    """The clips that the content of a `data_info.json` names; `path` is its file, for messages.
+
+    Raises InputError for content of another kind, lists of different lengths, missing lists, and two clips that would
     write to one file.
     """
-    content = read_json(path, "data_info.json")
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a data_info.json (it holds no object of lists)")
     lists = {name: content[name] for name in LISTS if name in content}

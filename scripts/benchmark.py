@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))  # run from a checkout, without installing the pro
 
 from core.cli.program import Parser, run_program, set_up_logging  # noqa: E402
 from core.errors import InputError  # noqa: E402
-from core.packs.speed import PRECISIONS, Speed  # noqa: E402
+from core.settings.speed import PRECISIONS, Speed  # noqa: E402
 from scripts.benchmarks import job, report  # noqa: E402
 
 BEYOND = {"train": "scripts.benchmark_train", "live": "scripts.benchmark_live"}  # their own programs: rows(args)
@@ -59,7 +59,7 @@ def build_parser() -> Parser:
 
 
 def speed_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Fields of `core.packs.speed.Speed` that were given."""
+    """Fields of `core.settings.speed.Speed` that were given."""
     found = {"device": args.device, "precision": args.precision, "compile": args.compile or None}
     found["batch_size"] = max(args.batch) if max(args.batch) > 1 else None
     chosen = {name: value for name, value in found.items() if value is not None}

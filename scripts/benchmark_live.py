@@ -202,7 +202,7 @@ def hold(address: str, process: psutil.Process, speech: np.ndarray, count: int, 
 
 
 def live(
-    pack: str, source: Path, audio: Path, turns: int = 5, seconds: float = 20.0, most: int | None = None, step: int = 2
+    pack: str, source: Path, audio: Path, turns: int = 5, seconds: float = 20.0, most: int | None = None, step: int = 1
 ) -> dict[str, float]:
     """Rows of the table."""
     speech = read_audio(audio)
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--audio", type=Path, default=ROOT / "example" / "speech.wav")
     parser.add_argument("--turns", type=int, default=5, help="turns whose delay is measured [5]")
     parser.add_argument("--seconds", type=float, default=20.0, help="of speech per number of sessions [20]")
-    parser.add_argument("--step", type=int, default=2, help="of the server [2]")
+    parser.add_argument("--step", type=int, default=1, help="of the server [1]")
     parser.add_argument("--most", type=int, help="sessions to try at most [twice the number of cores]")
     for name, value in live(**vars(parser.parse_args())).items():
         print(f"{name}: {value:.2f}")

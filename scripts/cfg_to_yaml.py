@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a check
 
 from core.cli.program import Parser, run_program, set_up_logging
 from core.errors import InputError
-from core.settings.config import option_problems, read_config
+from core.settings.config import read_config
+from core.settings.run_options import option_problems
 from core.settings.safe_pickle import load_plain_pickle
 from core.settings.yaml_config import write_yaml
 

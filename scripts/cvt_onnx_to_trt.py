@@ -144,7 +144,7 @@ def _built(trt: Any, gpu: Gpu, job: Job, args: argparse.Namespace) -> Line:
         if graph.samplings:
             remarks.append(f"{graph.samplings} sampling(s) rewritten")
         if args.verify and args.plugin is None:
-            from core.onnx_graph.compare import difference
+            from core.backends.onnx_compare import difference
 
             remarks.append(f"difference {difference(job.source, graph.content):.1e}")
         engine, batch = _engine(trt, graph.content, job, _build_options(gpu, args))

@@ -78,7 +78,7 @@ class Painter:
         """The face crop (512, 512, 3) uint8 RGB of a frame."""
         from core.motion import SAMPLES_PER_FRAME
         from core.pipeline import Pipeline, Stage
-        from core.run_plan import RunPlan
+        from core.runs.plan import RunPlan
 
         options = self._sdk.options(**{**STILL, **controls})
         avatar = self._sdk.register(self._source, options)

@@ -37,7 +37,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data_root", default="auto", help="folder of a model pack, or 'auto' [auto]")
     parser.add_argument("--sessions", type=int, help="live sessions at the same time [the number of cores]")
     parser.add_argument("--max_size", type=int, default=512, help="longest side of live pictures [512]")
-    parser.add_argument("--step", type=int, help="frames between looks at the speech; 1: least delay, most work [2]")
+    parser.add_argument("--step", type=int, help="frames between looks at the speech; more: less work, more delay [1]")
     parser.add_argument("--token", default=os.environ.get("DITTO_TOKEN") or None, help="password [$DITTO_TOKEN]")
     parser.add_argument("--origin", action="append", default=[], help="page of another host that may use the server")
     parser.add_argument("--ice_server", action="append", default=[], help="STUN or TURN address for WebRTC [none]")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.cli.control_flags import resolve_controls
 from core.lite.face_tracker import FaceTracker
 from core.lite.motion_space import LEFT_CORNER, RIGHT_CORNER, FaceSpace
 from core.packs.pack import EMBEDDED
 from core.sdk import StreamSDK
+from core.settings.control_files import resolve_controls
 from scripts.evaluation.track import Track, track_video
 
 ROOT = Path(__file__).resolve().parent.parent

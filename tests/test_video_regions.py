@@ -12,7 +12,7 @@ from core.atomic_components.putback import PutBack
 from core.avatars.avatar import Frame
 from core.media import read_audio
 from core.pipeline import Pipeline, Stage
-from core.run_plan import RunPlan
+from core.runs.plan import RunPlan
 from core.sdk import StreamSDK
 from core.settings.options import BlendOptions
 from core.utils.color_match import SeamColours

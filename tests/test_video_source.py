@@ -12,7 +12,7 @@ import soundfile
 from core.errors import InputError
 from core.media import VideoReader, VideoWriter, read_audio, read_image
 from core.sdk import StreamSDK
-from core.settings.config import make_options
+from core.settings.run_options import make_options
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "example"
 FRAMES = 8

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,17 +15,9 @@ from core.atomic_components.condition_handler import Character, ConditionHandler
 from core.atomic_components.speech import Speech
 from core.avatars.avatar import Avatar, Frame
 from core.errors import InputError
-from core.motion import MOTION_DIM, POSE, Motion, smooth
+from core.interfaces import Sampler
+from core.motion import MOTION_DIM, POSE, SEQ_FRAMES, Motion, smooth
 from core.settings.options import MotionOptions
-
-SEQ_FRAMES = 80
-
-
-class Sampler(Protocol):
-    """One run of the motion model, with its own random numbers."""
-
-    def __call__(self, cond_frame: np.ndarray, cond: np.ndarray, start: int) -> np.ndarray:
-        """(1, 265) motion to continue, (1, S, C) condition rows of frames start .. -> (1, S, 265) float32."""
 
 
 class Joint(NamedTuple):

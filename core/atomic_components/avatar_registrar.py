@@ -12,17 +12,16 @@ import numpy as np
 
 from core.atomic_components.face_track import FaceTrack
 from core.atomic_components.neutral_frame import NeutralState
-from core.atomic_components.source2info import FaceAnalyser
 from core.atomic_components.source_analysis import analyse_picture, analyse_video, check_found
 from core.atomic_components.source_clip import Clip, open_clip
 from core.avatars.avatar import Avatar
 from core.avatars.cache import AvatarCache, record_key
 from core.avatars.features import LazyFeatures
 from core.avatars.record import AvatarRecord
+from core.interfaces import FaceAnalyser
 from core.media import spread_colours
 from core.motion import FPS
-from core.settings.config import SourceOptions
-from core.settings.options import CropOptions
+from core.settings.options import CropOptions, SourceOptions
 
 LOG = logging.getLogger(__name__)
 
@@ -119,4 +118,5 @@ class AvatarRegistrar:
             start=rest.start,
             lips=rest.lips,
             alpha=alpha,
+            path=clip.path,
         )

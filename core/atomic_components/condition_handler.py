@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from core.atomic_components.controls import Controls, mentions
-from core.atomic_components.emotion import CONTROLS, EMOTIONS, EmotionTrack, parse_emotion
+from core.atomic_components.emotion import EMOTION_CONTROLS, EmotionTrack
 from core.avatars.avatar import Avatar
 from core.errors import InputError
 from core.motion import MOTION_DIM, SCALE, SLICES, mirror_index
+from core.settings.controls import Controls, mentions
+from core.settings.emotions import EMOTIONS, parse_emotion
 from core.settings.options import ConditionOptions
 
 
@@ -97,7 +98,7 @@ class ConditionHandler:
 
     def set_controls(self, controls: Mapping[int, Controls]) -> None:
         """Controls of single frames, of which emotion, its strength and the smile matter here."""
-        self._emotion.set_controls(controls if mentions(controls, CONTROLS) else None)
+        self._emotion.set_controls(controls if mentions(controls, EMOTION_CONTROLS) else None)
 
     def __call__(self, audio: np.ndarray, start: int, emo: Any = None) -> np.ndarray:
         """Condition rows of frames start .. start + n - 1.

@@ -1,46 +1,16 @@
-"""Eye controls while a frame is stitched: openness, gaze and blinks at a rate (spec pipeline.md 13.4, 13.5, 13.8)."""
+"""Eye controls while a frame is stitched: openness and gaze (spec pipeline.md 13.4, 13.8)."""
 
 from __future__ import annotations
-
-import random
 
 import numpy as np
 
 from core.atomic_components.pose import follow_gaze, shift_gaze
-from core.motion import FPS, NUM_KEYPOINTS, MotionSpace
+from core.motion import NUM_KEYPOINTS, MotionSpace
 
 EYEBALL = 0.133  # radius in distances of the outer eye corners
 WIDE = 0.3  # part of a blink's way that lids go the other way when the eyes are wide open
 LIDDED = 1.35  # power of a closure: lids half way down would hide three quarters of an eye
 FOLLOW = 0.5  # part of a head's turn that eyes of explicit packs make up for, so as to stay on the viewer
-_SPREAD = 0.35  # of the logarithm of the time between blinks
-_FIRST = (0.2, 0.8)  # of such a time until the first blink
-
-
-class BlinkClock:
-    """Blinks at a rate that may change from frame to frame."""
-
-    def __init__(self, rows: int, rng: random.Random):
-        """`rows` frames of a blink, row 0 the open eye."""
-        self._rows, self._rng = rows, rng
-        self._phase, self._due = 0.0, self._draw() * rng.uniform(*_FIRST)
-        self._row = 0
-
-    def __call__(self, rate: float, left: int | None) -> int:
-        """Row of the blink for the next frame, at `rate` per minute; `left` frames including it remain, if known.
-
-        No blink begins that would not be over at the end.
-        """
-        self._phase += rate / (60 * FPS)
-        if self._row:
-            self._row = (self._row + 1) % self._rows
-        elif rate > 0 and self._phase >= self._due and self._rows > 1 and (left is None or left >= self._rows):
-            self._phase, self._due, self._row = 0.0, self._draw(), 1
-        return self._row
-
-    def _draw(self) -> float:
-        """A time between blinks, 1 on average."""
-        return self._rng.lognormvariate(-(_SPREAD**2) / 2, _SPREAD)
 
 
 class Lids:

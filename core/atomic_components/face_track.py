@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from core.atomic_components.source2info import FaceAnalyser, FoundFace, Source2Info, SourceInfo
+from core.atomic_components.source2info import Source2Info, SourceInfo
 from core.errors import InputError
+from core.interfaces import FaceAnalyser, FoundFace
 from core.settings.options import CropOptions
 from core.utils.tracking import SteadySquare
 

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from core.atomic_components.source2info import cut_again
 from core.avatars.avatar import Avatar, Frame
+from core.utils.crop import cut_again
 
 
 class Matte:

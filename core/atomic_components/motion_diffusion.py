@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from core.atomic_components.audio2motion import SEQ_FRAMES, Sampler
+from core.interfaces import Sampler
 from core.models.sampler import Array, Denoiser, Solver, make_solver
-from core.motion import MOTION_DIM
+from core.motion import MOTION_DIM, SEQ_FRAMES
 
 
 class ClipModel(Protocol):

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from core.atomic_components.controls import Controls, blink_rows, build_controls, check_controls, mentions
-from core.atomic_components.eyes import BlinkClock, Lids, turn_eyes
+from core.atomic_components.blinks import BlinkClock, blink_rows
+from core.atomic_components.eyes import Lids, turn_eyes
 from core.atomic_components.pose import ANGLES, Mix, Pose, expression_masks
 from core.avatars.avatar import Avatar, Frame
 from core.errors import InputError
+from core.interfaces import StitchNetwork
 from core.motion import (
     EXP,
     KP_DIM,
@@ -25,11 +26,11 @@ from core.motion import (
     place_keypoints,
     rotation_matrix,
 )
+from core.settings.controls import Controls, build_controls, check_controls, mentions
 from core.settings.options import StitchOptions
 
 _EASE = 3  # frames in which the lips come to rest and wake up again
 _UNKNOWN_LENGTH = 3000  # frames of blinks prepared while the length of the audio is not known
-StitchNetwork = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x_s, x_d (1, 21, 3) -> x_d
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from core.avatars.record import AvatarRecord
 from core.errors import InputError
 from core.motion import PITCH, YAW, Motion, bins_to_degrees
-from core.settings.config import SourceOptions
+from core.settings.options import SourceOptions
 
 _MOUTH_WIDTH = (61, 291)
 _LIPS = (13, 14)

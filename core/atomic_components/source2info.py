@@ -4,66 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
+from core.interfaces import FaceAnalyser, FoundFace
 from core.motion import Motion
 from core.settings.options import CropOptions
-from core.utils.crop import Square, cut_square, oriented_square
+from core.utils.crop import CROP_SIZE, Square, cut_square, oriented_square
 from core.utils.eyes import eye_state
 from core.utils.picture import sharpness
-
-CROP_SIZE = 512
-
-
-@dataclass(frozen=True)
-class FoundFace:
-    """A face in a frame: `landmarks` (m, 2 or more) float32 in frame pixels, as many as the pack's finder gives."""
-
-    landmarks: np.ndarray
-    score: float
-
-
-@dataclass(frozen=True)
-class FaceDescription:
-    """What a pack sees in one 512 crop: 478 landmarks (478, 3) float32 in crop pixels, and motion with `kp`."""
-
-    landmarks: np.ndarray
-    motion: Motion
-
-
-class FaceAnalyser(Protocol):
-    """The face models of a pack."""
-
-    min_score: float  # a face must reach it
-    border: int  # OpenCV border mode for the part of a crop that lies outside the frame
-    steady_crop: bool  # in a video the crop may lag behind the face, so as to rest while that moves little
-
-    def find(self, frame: np.ndarray) -> tuple[list[FoundFace], float]:
-        """All faces of an (H, W, 3) RGB frame, largest first, and the best score seen even if none passed."""
-
-    def track(self, frame: np.ndarray, previous: np.ndarray) -> FoundFace | None:
-        """The face near the `previous` landmarks, or None when it is lost."""
-
-    def crop_points(self, landmarks: np.ndarray) -> np.ndarray:
-        """The points, (k, 2), that the crop square must enclose."""
-
-    def describe(self, crop: np.ndarray, landmarks: np.ndarray) -> FaceDescription:
-        """What a 512 crop shows, given the found landmarks in crop pixels. Raises InputError when that is no face."""
-
-    def settle(self, motion: Motion) -> Motion:
-        """The motion of a whole video, from those of its frames as `describe` gave them."""
-
-    def video_look(self, meshes: np.ndarray, crop_of: Callable[[int], np.ndarray]) -> Any:
-        """What the features of a video's n frames share: meshes (n, 478, 3), number of a frame -> its 512 crop."""
-
-    def feature(self, crop: np.ndarray, mesh: np.ndarray, look: Any = None) -> Any:
-        """Appearance of a 512 crop with the mesh (478, 3) of its description; only the pack's warp looks inside.
-
-        `look`: in a video, what `video_look` gave.
-        """
 
 
 @dataclass(frozen=True)
@@ -103,10 +52,3 @@ class Source2Info:
         seen = analyser.describe(crop.image, points)
         eye_open, eye_ball = eye_state(seen.landmarks / np.float32(CROP_SIZE))
         return SourceInfo(crop.M_c2o, seen.motion, eye_open, eye_ball, seen.landmarks, sharpness(crop.image))
-
-
-def cut_again(frame: np.ndarray, M_c2o: np.ndarray, border: int) -> np.ndarray:
-    """The (512, 512, 3) crop that a registered frame had, from the frame and its M_c2o (3, 3)."""
-    M_o2c = np.linalg.inv(M_c2o.astype(np.float64))
-    size = (CROP_SIZE, CROP_SIZE)
-    return cv2.warpAffine(frame, M_o2c[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)

@@ -23,7 +23,7 @@ from core.media import (
     read_image,
     sequence_files,
 )
-from core.settings.config import SourceOptions
+from core.settings.options import SourceOptions
 
 
 @dataclass(frozen=True)

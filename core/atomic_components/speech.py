@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.atomic_components.voice_gate import VoiceGate
+from core.interfaces import AudioEncoder, AudioStream
 from core.motion import SAMPLES_PER_FRAME
-
-if TYPE_CHECKING:  # interfaces.py names the stages, so it cannot be imported by one of them
-    from core.interfaces import AudioEncoder, AudioStream
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from core.atomic_components.audio_chunks import (
+from core.motion import SAMPLES_PER_FRAME, num_frames
+from core.utils.audio_chunks import (
     CHUNK_SIZE,
     EXTRA,
+    FEATURE_DIM,
     checked_clip,
     checked_first,
     checked_samples,
     checked_size,
 )
-from core.motion import SAMPLES_PER_FRAME, num_frames
 
-FEATURE_DIM = 1024
 _ROWS_PER_FRAME = 2
 Hubert = Callable[[np.ndarray], np.ndarray]
 

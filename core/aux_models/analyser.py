@@ -8,10 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from core.atomic_components.source2info import FaceDescription, FoundFace
 from core.aux_models.landmark203 import CROP_SIZE as VIEW_SIZE
 from core.aux_models.scrfd_detector import ScrfdDetector
 from core.errors import InputError
+from core.interfaces import FaceDescription, FoundFace
 from core.motion import KP_DIM, SLICES, Motion
 from core.settings.options import CropOptions
 from core.utils.crop import crop_image, face_parts

@@ -7,8 +7,8 @@ import numpy as np
 from core.aux_models.session import run_single, shaped
 from core.backends.session import Session
 from core.errors import InputError
+from core.utils.audio_chunks import FEATURE_DIM
 
-FEATURE_DIM = 1024
 MIN_SAMPLES = 400  # the receptive field of one row
 
 

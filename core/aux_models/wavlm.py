@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from core.atomic_components.audio_chunks import EXTRA, checked_clip
-from core.atomic_components.wav2feat import FEATURE_DIM
 from core.aux_models.session import run_single, shaped
 from core.backends.session import Session
 from core.errors import InputError
 from core.motion import SAMPLES_PER_FRAME, num_frames
+from core.utils.audio_chunks import EXTRA, FEATURE_DIM, checked_clip
 
 PAST, STEP, FUTURE = 25, 450, 25  # frames of a window, 20 s in all; 1 s on either side is only context
 EDGE = EXTRA // 2  # samples before and after a window, so that the middle of two rows is that of their frame
 LEAST_VARIANCE = 1e-7  # keeps silence silent
+_PART = 1 << 16  # samples summed at a time
 
 
 class WavLm:
@@ -42,12 +42,12 @@ class WavLm:
         """What `extract` gives, window by window."""
         audio = checked_clip(audio)
         mean, frames = float(audio.mean(dtype=np.float64)), num_frames(len(audio))
-        variance = max(0.0, float(np.dot(audio, audio)) / len(audio) - mean**2)
+        deviation = np.float32(np.sqrt(_variance(audio, mean) + LEAST_VARIANCE))
         for first in range(0, frames, STEP):
             stop = min(frames, first + STEP)
             start, end = max(0, first - PAST), min(frames, stop + FUTURE)
             samples = _cut(audio, SAMPLES_PER_FRAME * start - EDGE, SAMPLES_PER_FRAME * end + EDGE, mean)
-            samples = (samples - np.float32(mean)) / np.float32(np.sqrt(variance + LEAST_VARIANCE))
+            samples = (samples - np.float32(mean)) / deviation
             rows = self._rows(samples, 2 * (end - start))
             yield rows.reshape(end - start, 2, FEATURE_DIM).mean(axis=1)[first - start : stop - start]
 
@@ -67,6 +67,15 @@ class WavLm:
         """(n,) samples -> (wanted, 1024); raises PackError when the network gives anything else."""
         out = run_single(self._session, samples[None])
         return shaped(self._session, next(iter(out.values())), FEATURE_DIM, wanted)
+
+
+def _variance(audio: np.ndarray, mean: float) -> float:
+    """Of (L,) samples, in parts: sums of an hour in float32 would be off in the third digit."""
+    total = 0.0
+    for start in range(0, len(audio), _PART):
+        part = audio[start : start + _PART] - mean
+        total += float(np.dot(part, part))
+    return total / len(audio)
 
 
 def _cut(audio: np.ndarray, start: int, stop: int, fill: float) -> np.ndarray:

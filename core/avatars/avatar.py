@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Avatar:
         start: (265,) float32 motion that generation starts from; None: that of the reference frame.
         lips: (63,) float32 expression to which the lips of all frames return; None: each frame to its own.
         alpha: n pictures, (H, W) uint8 opacity, or None.
+        path: the file, folder or pattern that was registered, which no run may write to.
     """
 
     frames: Sequence[np.ndarray]
@@ -51,6 +53,7 @@ class Avatar:
     start: np.ndarray | None = None
     lips: np.ndarray | None = None
     alpha: Sequence[np.ndarray] | None = None
+    path: Path | None = None
 
     def __len__(self) -> int:
         return len(self.M_c2o)
@@ -64,7 +67,7 @@ class Avatar:
         return self.source_index(round(tick * self.rate / FPS))
 
     def frames_for(self, ticks: int) -> int:
-        """Frames of the result during `ticks` frames of speech; a source that is shown once has no more than its own."""
+        """Frames of the result during `ticks` frames of speech; of a source that is shown once no more than it has."""
         count = frames_at(ticks, self.rate)
         return min(count, len(self)) if self.loop == "once" else count
 

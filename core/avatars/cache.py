@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -21,6 +20,7 @@ import numpy as np
 
 from core.avatars.record import AvatarRecord
 from core.settings.options import CropOptions
+from core.utils.whole_file import whole_file
 
 LOG = logging.getLogger(__name__)
 FORMAT = 2  # to be raised whenever the analysis gives other numbers
@@ -74,26 +74,20 @@ class AvatarCache:
 
     def store(self, key: str, record: AvatarRecord) -> None:
         """Keep a registration, as a whole or not at all, and make room for it."""
-        path, part = self._path(key), None
+        path = self._path(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(suffix=".part", dir=path.parent)
-            part = Path(name)
-            with os.fdopen(handle, "wb") as file:
+            with whole_file(path) as part, open(part, "wb") as file:
                 np.savez(file, **{field.name: getattr(record, field.name) for field in fields(AvatarRecord)})
-            os.replace(part, path)
             self._evict(path)
         except OSError as error:
-            LOG.info("%s: the registration is not kept (%s)", path.parent, error.strerror)
-            if part is not None:
-                _remove(part)
+            LOG.info("%s: the registration is not kept (%s)", path.parent, error.strerror or error)
 
     def _path(self, key: str) -> Path:
         return (self._folder or cache_folder()) / f"{key}{_SUFFIX}"
 
     def _evict(self, newest: Path) -> None:
         """Remove what is too much, and what a process that was killed has left."""
-        for part in newest.parent.glob("*.part"):
+        for part in (*newest.parent.glob(".*.part.npz"), *newest.parent.glob("*.part")):
             if time.time() - part.stat().st_mtime > _STALE:
                 _remove(part)
         entries = [(path, path.stat()) for path in newest.parent.glob(f"*{_SUFFIX}")]

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from core.atomic_components.source2info import FaceAnalyser, cut_again
+from core.interfaces import FaceAnalyser
+from core.utils.crop import cut_again
 
 KEPT = 4  # a feature is megabytes; playing back and forth asks for the same frame at most twice in a row
 

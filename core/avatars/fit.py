@@ -10,7 +10,7 @@ import numpy as np
 from core.avatars.avatar import Avatar
 from core.errors import InputError
 from core.motion import SAMPLE_RATE, frame_rate
-from core.settings.config import RunOptions
+from core.settings.options import RunOptions
 
 
 def refitted(avatar: Avatar, options: RunOptions) -> Avatar:

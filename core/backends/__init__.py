@@ -9,7 +9,7 @@ from typing import Any
 
 from core.backends.session import CheckedSession, Session
 from core.errors import PackError
-from core.packs.speed import Speed
+from core.settings.speed import Speed
 
 __all__ = ["Session", "load", "missing_extra"]
 

@@ -26,7 +26,7 @@ from core.models.modules.dense_motion import DenseMotionSizes
 from core.models.motion_extractor import MotionExtractor, MotionSizes
 from core.models.stitch_network import StitchNetwork, StitchSizes
 from core.models.warp_network import WarpingNetwork
-from core.packs.speed import Speed
+from core.settings.speed import Speed
 
 LOG = logging.getLogger(__name__)
 IMAGE = ("batch", 3, 256, 256)

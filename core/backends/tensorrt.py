@@ -25,7 +25,8 @@ def load_engine(path: Path, device: str = "auto", contexts: int = 1, cuda_graphs
     Args:
         device: "auto", "cuda", "cuda:1", ...
         contexts: runs that can be on the GPU at the same time; each needs memory of its own.
-        cuda_graphs: record each shape once and replay it, which saves the time of launching many small kernels.
+        cuda_graphs: record a run when its shapes come again, and replay that until they change, which saves the time
+            of launching many small kernels.
 
     Raises PackError: no such file, a package or GPU missing, made for another GPU or version, source changed, damaged.
     """

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
-from typing import Any
 
-from core.errors import InputError
 from core.settings.options import CONTROL_RANGES, ControlOptions
 from core.settings.presets import PRESETS
 
@@ -50,27 +48,3 @@ def add_control_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no_crop_rotation", dest="crop_flag_do_rot", action="store_false", help="cut a tilted face out as it is"
     )
-
-
-def resolve_controls(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as flags or a row of a jobs file give them -> those of `StreamSDK.run`; the timeline file is read.
-
-    Raises InputError for a file that cannot be used, and for two that both control frames.
-    """
-    from core.atomic_components.controls import CONTROLS, check_controls
-    from core.settings.more_kwargs import options_from
-    from core.settings.timeline import read_timeline
-
-    out = dict(options)
-    if isinstance(out.get("fade_out_keys"), str):
-        out["fade_out_keys"] = [key.strip() for key in out["fade_out_keys"].split(",") if key.strip()]
-    more = options_from(out.pop("more_kwargs", None))
-    if "ctrl" in out:
-        if "ctrl_info" in more or "ctrl_info" in out:
-            raise InputError("--ctrl and the ctrl_info of --more_kwargs both control frames; give one of them")
-        path = out.pop("ctrl")
-        out["ctrl_info"] = read_timeline(path, CONTROLS)
-        for name, curve in out["ctrl_info"].curves.items():
-            for value in curve.values:
-                check_controls({name: value}, str(path))
-    return {**more, **out}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from core.errors import DittoError, StageError
+from core.settings.names import nearest
 
 LOG = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ class Parser(argparse.ArgumentParser):
         args, unknown = self.parse_known_args(argv)
         if unknown:
             flag = unknown[0].split("=")[0]
-            near = difflib.get_close_matches(flag, list(self._option_string_actions), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = nearest(flag, self._option_string_actions)
+            hint = f"; did you mean {near}?" if near else ""
             self.error(f"unknown argument '{flag}'{hint}")
         return args
 
@@ -44,23 +44,68 @@ def set_up_logging(verbose: bool = False, quiet: bool = False) -> None:
 def run_program(program: Callable[[], int | None], interrupted: str = "interrupted") -> int:
     """Run `program` and return the exit code: its own or 0, 1 internal failure, 2 bad input, 130 interrupted.
 
-    SIGTERM counts as an interruption. A failure of ours is one line too; --verbose shows where it happened.
+    SIGTERM counts as an interruption. A failure of ours is one line too; --verbose, or python -X dev, shows where it
+    happened. When nobody reads the standard output any more, the program ends silently, with 141 as others do.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop = _Stop()
     try:
-        return program() or 0
+        code = program() or 0
+        _flush()
+        return code
     except KeyboardInterrupt:
-        sys.stderr.write(f"{interrupted}\n")
+        _say(interrupted)
         return 130
     except DittoError as error:
-        if isinstance(error, StageError):
-            LOG.info("where it happened:", exc_info=True)
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return error.exit_code
+        return _failed(str(error), error.exit_code)
+    except OSError as error:
+        if type(error) is BrokenPipeError and error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+            return 141
+        if error.filename is None:
+            return _failed(f"internal failure: {type(error).__name__}: {error}", 1)
+        return _failed(f"{error.filename}: {error.strerror}", 2)
+    except Exception as error:
+        if stop.came:  # while a library was being loaded, which made something else of it
+            _say(interrupted)
+            return 130
+        return _failed(f"internal failure: {type(error).__name__}: {error}", 1)
+
+
+class _Stop:
+    """Hears Ctrl-C, unless it is ignored as in the background of a shell, and SIGTERM."""
+
+    def __init__(self):
+        self.came = False
+        signal.signal(signal.SIGTERM, self)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self)
+
+    def __call__(self, *_: object) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+
+def _failed(text: str, code: int) -> int:
+    """Say in one line what the current exception was about, and where it happened to those who want to know."""
+    if code == StageError.exit_code:
+        LOG.log(logging.ERROR if sys.flags.dev_mode else logging.INFO, "where it happened:", exc_info=True)
+    _say(f"error: {' '.join(text.split())}")
+    return code
+
+
+def _say(line: str) -> None:
+    """A line on the standard error, if it was not closed."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{line}\n")
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # closed by who started us
+            stream.flush()
 
 
 def leave(code: int) -> NoReturn:
     """End the process at once: a stage left behind in native code would make an ordinary exit crash."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     os._exit(code)

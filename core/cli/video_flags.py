@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from core.media.encoders import ENCODERS
+from core.settings.run_options import CHOICES
 
 _EYES = {"auto": None, "true": True, "false": False}
 
@@ -14,7 +15,7 @@ def add_video_flags(parser: argparse.ArgumentParser) -> None:
     video = parser.add_argument_group("video sources")
     video.add_argument(
         "--loop",
-        choices=("mirror", "loop", "hold", "once"),
+        choices=CHOICES["loop"],
         help="when the speech is longer: play back and forth, begin anew, stay at the last frame; once: the result is "
         "as long as the source, with the lips at rest after shorter speech [mirror]",
     )
@@ -40,19 +41,19 @@ def add_video_flags(parser: argparse.ArgumentParser) -> None:
     blend = parser.add_argument_group("blending")
     blend.add_argument(
         "--region",
-        choices=("auto", "crop", "face", "lower", "mouth"),
+        choices=CHOICES["region"],
         help="what is replaced [auto: the face of a video whose head moves as it did, else the whole crop]",
     )
     blend.add_argument(
         "--blend_mode",
-        choices=("blend", "strong", "replace", "weak", "custom"),
+        choices=CHOICES["blend_mode"],
         help="rendered face with a soft edge, a narrow one, a hard one, half transparent, or as --blend_alpha says "
         "[blend]",
     )
     blend.add_argument("--blend_alpha", type=float, metavar="A", help="custom: share of the rendered face, 0 .. 1")
     blend.add_argument("--blend_legacy", action="store_true", help="the formulas of the fork, with a visible border")
     blend.add_argument(
-        "--color_match", choices=("auto", "on", "off"), help="colours of the face as the frame's [auto: if needed]"
+        "--color_match", choices=CHOICES["color_match"], help="colours of the face as the frame's [auto: if needed]"
     )
     out = parser.add_argument_group("result")
     out.add_argument("--fps", type=float, help="frames per second of the result [25]")

@@ -7,9 +7,10 @@ YAML: a list of such entries, or `defaults` (options) and `jobs` (the list). Pat
 from __future__ import annotations
 
 import csv
-import difflib
 import hashlib
 import json
+import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,10 +18,13 @@ from typing import Any
 
 import yaml
 
-from core.cli.control_flags import resolve_controls
-from core.errors import DittoError, InputError
-from core.settings.config import make_options, option_names
+from core.errors import DittoError, InputError, one_line
+from core.settings.control_files import resolve_controls
+from core.settings.csv_rows import csv_rows
+from core.settings.names import unknown_name
+from core.settings.run_options import make_options, option_names
 
+LOG = logging.getLogger(__name__)
 NEEDED = ("source", "audio", "output")
 _FILES = ("ctrl", "more_kwargs")
 _LOG_SUFFIX = ".done.jsonl"
@@ -42,9 +46,12 @@ class BatchJob:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        """Changes when the job or its input files do."""
+        """Changes when the job or its input files do; "" when an input cannot be looked at."""
         files = [self.source, self.audio, *(str(self.options[name]) for name in _FILES if name in self.options)]
-        states = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
+        try:
+            states = [(path, state.st_size, state.st_mtime_ns) for path in files for state in [os.stat(path)]]
+        except OSError:
+            return ""
         text = json.dumps([self.output, states, dict(self.options)], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -70,7 +77,7 @@ def read_jobs(path: str | Path, common: Mapping[str, Any] | None = None) -> list
     try:
         defaults, entries = _entries(path)
     except (OSError, ValueError, yaml.YAMLError, csv.Error) as error:
-        raise InputError(f"{path}: cannot read these jobs ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path}: cannot read these jobs ({one_line(error)})") from None
     if not entries:
         raise InputError(f"{path}: holds no jobs")
     jobs = [_job(path, i, {**defaults, **entry}, common or {}) for i, entry in enumerate(entries, 1)]
@@ -86,11 +93,7 @@ def _entries(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Defaults and entries as the file has them."""
     suffix, text = path.suffix.lower(), path.read_text(encoding="utf-8-sig")
     if suffix == ".csv":
-        reader = csv.DictReader(text.splitlines(), strict=True)
-        missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"the heading lacks {', '.join(missing)}")
-        return {}, [_row(row) for row in reader]
+        return {}, [_as_yaml(row) for row in csv_rows(text, NEEDED)]
     if suffix not in (".yaml", ".yml"):
         raise ValueError("use .csv or .yaml")
     content, defaults = yaml.safe_load(text), {}
@@ -103,11 +106,8 @@ def _entries(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return defaults, content
 
 
-def _row(row: Mapping[str | None, str | None]) -> dict[str, Any]:
-    """Cells of a CSV row that hold something; options as YAML would read them."""
-    if None in row or None in row.values():
-        raise ValueError("a row has another number of cells than the heading")
-    cells = {name.strip(): cell.strip() for name, cell in row.items() if cell.strip()}
+def _as_yaml(cells: Mapping[str, str]) -> dict[str, Any]:
+    """A row whose options are what YAML would read."""
     texts = (*NEEDED, *_FILES, "emo")
     return {name: cell if name in texts else yaml.safe_load(cell) for name, cell in cells.items()}
 
@@ -121,48 +121,51 @@ def _job(path: Path, number: int, entry: Mapping[str, Any], common: Mapping[str,
     known = {*option_names(), *_FILES} - {"ctrl_info", "ch_info"}
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(str(name), [*known, *NEEDED], n=1)
-            raise InputError(f"{where}: unknown column '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+            raise InputError(f"{where}: {unknown_name('column', name, [*known, *NEEDED])}")
     base = path.resolve().parent
     options.update({name: str(base / str(entry[name])) for name in _FILES if name in entry})
     try:
         make_options(None, **resolve_controls(options))
     except DittoError as error:
         raise InputError(f"{where}: {error}") from None
-    return BatchJob(number, *(str(base / str(entry[name])) for name in NEEDED), options)
+    return BatchJob(number, *(os.path.normpath(base / str(entry[name])) for name in NEEDED), options)
 
 
 class DoneLog:
-    """Which jobs of a file are done, kept beside it: a line of JSON for each."""
+    """Which jobs of a file are done, kept beside it: a line of JSON for each.
 
-    def __init__(self, jobs_path: str | Path):
+    Jobs are known by their inputs as they were when this object was made: what changes while the batch runs is to be
+    done again.
+    """
+
+    def __init__(self, jobs_path: str | Path, jobs: Iterable[BatchJob]):
         self.path = Path(f"{jobs_path}{_LOG_SUFFIX}")
+        self._jobs = list(jobs)
+        self._prints = {job.number: job.fingerprint() for job in self._jobs}
 
-    def add(self, job: BatchJob, report: JobReport) -> None:
-        """Note a job that went well."""
-        line = json.dumps({"fingerprint": job.fingerprint(), **asdict(report)})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    def add(self, report: JobReport) -> None:
+        """Note a job that went well. A note that cannot be written is left out, with a warning."""
+        if not self._prints[report.number]:
+            return
+        line = json.dumps({"fingerprint": self._prints[report.number], **asdict(report)})
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            LOG.warning("%s: cannot be written (%s); --resume will do job %d again", self.path, error, report.number)
 
-    def pending(self, jobs: Iterable[BatchJob]) -> list[BatchJob]:
+    def pending(self) -> list[BatchJob]:
         """The jobs whose output is not there, or was made by another job or from other inputs."""
-        made = self._fingerprints()
-        return [job for job in jobs if not (Path(job.output).is_file() and self._print_of(job) in made)]
+        made = self._made()
+        return [job for job in self._jobs if not (Path(job.output).is_file() and self._prints[job.number] in made)]
 
-    def _fingerprints(self) -> set[str]:
+    def _made(self) -> set[str]:
         if not self.path.is_file():
             return set()
         found = set()
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 found.add(json.loads(line)["fingerprint"])
             except (ValueError, KeyError, TypeError):
                 continue  # the last line of a run that was killed
         return found
-
-    @staticmethod
-    def _print_of(job: BatchJob) -> str:
-        try:
-            return job.fingerprint()
-        except OSError:
-            return ""

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from core.errors import DittoError, PackError
+from core.errors import DittoError, PackError, one_line
 from core.jobs.jobs_file import BatchJob, JobReport
-from core.jobs.runner import JobRunner, one_line
+from core.jobs.runner import JobRunner
 
 
 def run_on_ray(

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from core.cli.control_flags import resolve_controls
-from core.errors import DittoError
+from core.errors import DittoError, one_line
 from core.jobs.jobs_file import BatchJob, JobReport
+from core.settings.control_files import resolve_controls
 
 LOG = logging.getLogger(__name__)
 KEPT_SOURCES = 2  # registered sources a worker keeps; jobs are ordered by source
@@ -53,8 +53,3 @@ class JobRunner:
         while len(self._avatars) > KEPT_SOURCES:
             self._avatars.popitem(last=False)
         return self._avatars[key]
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split())

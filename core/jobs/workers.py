@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 from core.errors import DittoError, PackError
 from core.jobs.jobs_file import BatchJob, JobReport
 from core.jobs.runner import JobRunner
+from core.utils.deaf import deaf_children
+
+STOP_SECONDS = 15  # that workers have to remove what they have begun to write
 
 
 @dataclass
@@ -51,15 +55,15 @@ def run_in_processes(jobs: Sequence[BatchJob], workers: int, load: Mapping[str, 
                 if alive and waiting:
                     _give(worker, waiting, {other.source for other in pool})
                     continue
-                worker.pipe.close()
-                worker.process.join()
                 pool.remove(worker)
+                _end(worker)
                 if waiting:
                     pool.append(_start(load, worker.gpu))
     finally:
         for worker in pool:
             worker.process.terminate()
-            worker.process.join()
+        for worker in pool:
+            _end(worker)
 
 
 def visible_gpus() -> list[str]:
@@ -81,14 +85,32 @@ def _start(load: Mapping[str, Any], gpu: str | None) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, dict(load), gpu), daemon=True)
-    process.start()
+    with deaf_children():
+        process.start()
     theirs.close()
     return _Worker(process, ours, gpu)
 
 
+def _end(worker: _Worker) -> None:
+    """Wait for a worker that has been told to end; one that does not is killed."""
+    worker.pipe.close()
+    worker.process.join(STOP_SECONDS)
+    worker.process.kill()
+    worker.process.join()
+
+
 def _work(pipe: Connection, load: dict[str, Any], gpu: str | None) -> None:
-    """A worker's life: None when it is ready, then a report per job until the pipe is closed."""
+    """A worker's life. When the parent ends it, it gives up its job and leaves nothing of that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _serve(pipe, load, gpu)
+    except KeyboardInterrupt:
+        os._exit(1)  # a stage left behind in native code would make an ordinary exit crash
+
+
+def _serve(pipe: Connection, load: dict[str, Any], gpu: str | None) -> None:
+    """None when it is ready, then a report per job until the pipe is closed."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     try:
@@ -130,4 +152,5 @@ def _give(worker: _Worker, waiting: list[BatchJob], taken: set[str]) -> None:
     job = same or fresh or waiting[0]
     waiting.remove(job)
     worker.job, worker.source = job, job.source
-    worker.pipe.send(job)
+    with suppress(ConnectionError):  # it has just died, which `_hear` will find
+        worker.pipe.send(job)

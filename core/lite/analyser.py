@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from core.atomic_components.source2info import FaceDescription, FoundFace
+from core.interfaces import FaceDescription, FoundFace
 from core.lite.appearance import LiteFeature
 from core.lite.face_tracker import Face, FaceTracker
 from core.lite.mesh_regions import BROWS, JAW

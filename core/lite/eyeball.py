@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 IRIS = 0.23  # radius over eye width
-EDGE = 0.03  # of the eye width, over which motion comes to rest at the lids
+EDGE = 0.04  # of the eye width: softness of the lids' edges
 STRETCHED = 0.65  # part of the opening that a wider eye stretches, from the upper lid
 MAX_SIDE, MAX_UP, MAX_WIDE = 0.22, 0.24, 0.5  # of the eye width, of the opening, of the opening
 FULL_UP = 0.8  # openings to look up that show as MAX_UP: more stretch would fold the picture
@@ -75,12 +75,38 @@ class EyeBall:
         if max(abs(side), abs(up), wide) < START:
             return
         dv = self._widened(wide)
-        du, shift = self._moved(self.v + dv, side * self.width, up)
-        dv += shift
-        (rows, columns), (ax, ay), (nx, ny) = self.box, self.axis, self.normal
-        ys, xs = np.mgrid[rows, columns].astype(np.float32)
-        map_x, map_y = xs + du * ax + dv * nx, ys + du * ay + dv * ny
-        out[self.box] = cv2.remap(crop, *(m.astype(np.float32) for m in (map_x, map_y)), cv2.INTER_CUBIC)
+        if wide >= START:
+            out[self.box] = self._remapped(crop, 0, dv)
+        if max(abs(side), abs(up)) < START:
+            return
+        v = self.v + dv
+        du, shift = self._moved(v, side * self.width, up)
+        high, low = self._lids_at(du)
+        moved = self._remapped(crop, du, np.clip(v + shift, high, np.maximum(low, high)) - self.v)
+        inside = np.clip((v - self.lid) / self._edge, 0, 1) * np.clip((self.lower - v) / self._edge, 0, 1)
+        base = out[self.box].astype(np.float32)
+        out[self.box] = (base + inside[..., None] * (moved - base) + 0.5).astype(np.uint8)
+
+    @property
+    def _edge(self) -> float:
+        return EDGE * self.width
+
+    def _places(self, du: np.ndarray | float, dv: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        """Maps (h, w) float32 of pixels within the box, displaced along and across the eye."""
+        ys, xs = np.mgrid[: self.u.shape[0], : self.u.shape[1]].astype(np.float32)
+        places = xs + du * self.axis[0] + dv * self.normal[0], ys + du * self.axis[1] + dv * self.normal[1]
+        return places[0].astype(np.float32), places[1].astype(np.float32)
+
+    def _remapped(self, crop: np.ndarray, du: np.ndarray | float, dv: np.ndarray) -> np.ndarray:
+        return cv2.remap(crop[self.box], *self._places(du, dv), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+    def _lids_at(self, du: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Heights of the upper and lower edge of the eye where displaced pixels come from; beyond is no eye."""
+        places = self._places(du, 0)
+        high, low = (
+            cv2.remap(m, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for m in (self.lid, self.lower)
+        )
+        return high + self._edge, low - self._edge
 
     def _up(self, look: Look) -> float:
         """How far up the eye is shown to look, in openings."""
@@ -99,15 +125,13 @@ class EyeBall:
 
     def _moved(self, v: np.ndarray, side: float, up: float) -> tuple[np.ndarray, np.ndarray]:
         """Displacement of the source along and across the eye, for pixels that show height `v` of the open eye."""
-        edge = EDGE * self.width
-        inside = np.clip((v - self.lid) / edge, 0, 1) * np.clip((self.lower - v) / edge, 0, 1)
         radius = IRIS * self.width
         # seen from the picture, the moved iris lies around iris + side
         left, right = self.iris + side - radius, self.iris + side + radius
         near = np.minimum(self.u / max(left, 1.0), (self.width - self.u) / max(self.width - right, 1.0))
         near = np.clip(near, 0, 1)
         part = np.clip((v - self.lid) / np.maximum(self.lower - self.lid, 1), 0, 1)
-        return -side * near * inside, up * self.opening * 4 * part * (1 - part) * near * inside
+        return -side * near, up * self.opening * 4 * part * (1 - part) * near
 
     def _between_corners(self) -> np.ndarray:
         return np.clip(np.minimum(self.u, self.width - self.u) / (0.12 * self.width), 0, 1)

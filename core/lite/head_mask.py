@@ -14,8 +14,8 @@ HEAD_ROOM = 1.2  # scale of the face oval that still points stay out of
 HAIR_RANGE = (1.08, 1.6)  # scale of the face oval at which the hair ring may lie
 HAIR_STEPS = 14
 TOLERANCE = 26.0  # Lab distance (8-bit) to the nearest colour of the picture's border: background
-LATTICE = 9  # still points per side tried
-CLEARANCE = 26.0  # crop pixels that still points keep from head and neck
+CLEARANCE = 24.0  # crop pixels that still points keep from head and neck
+LATTICES = ((20, 0.0, 26.0), (6, 26.0, np.inf))  # still points per side tried, and how far beyond that: dense near by
 
 
 def head_mask(crop: np.ndarray, mesh: np.ndarray) -> np.ndarray:
@@ -60,11 +60,16 @@ def still_points(crop: np.ndarray, mask: np.ndarray, mesh: np.ndarray, neck: np.
     for outline in (_scaled_oval(mesh, HEAD_ROOM), np.concatenate([mesh[list(regions.FACE_OVAL), :2], neck])):
         cv2.fillConvexPoly(solid, cv2.convexHull(np.round(outline * scale).astype(np.int32)), 1)
     distance = cv2.distanceTransform(1 - solid, cv2.DIST_L2, 5) / scale
-    ticks = np.linspace(0, CROP_SIZE - 1, LATTICE + 2)[1:-1]
-    lattice = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
     chin = float(mesh[regions.CHIN, 1])
     background = _background(crop, chin * scale)
-    return lattice[[_at(distance, p) > CLEARANCE and bool(p[1] > chin or _at(background, p)) for p in lattice]]
+    found = []
+    for side, near, far in LATTICES:
+        ticks = np.linspace(0, CROP_SIZE - 1, side + 2)[1:-1]
+        for point in np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2):
+            beyond = _at(distance, point) - CLEARANCE
+            if near < beyond <= far and (point[1] > chin or _at(background, point)):
+                found.append(point)
+    return np.array(found).reshape(-1, 2)
 
 
 def _background(crop: np.ndarray, chin_row: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from core.lite.motion_space import FaceSpace, blink_array
 from core.lite.speech_encoder import SpeechEncoder
 from core.lite.warp import LiteWarp
 from core.motion import MotionSpace
-from core.settings.config import PackConfig
+from core.settings.options import PackConfig
 
 
 def build(config: PackConfig, files: dict[str, Path]) -> Models:

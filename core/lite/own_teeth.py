@@ -10,7 +10,7 @@ import numpy as np
 from core.lite.teeth import GUM, Layer, Tone
 
 MARGIN = 0.24  # mouth widths kept around the opening
-TOOTH_LENGTH = 0.17  # of the upper teeth, mouth widths
+TOOTH_LENGTH = 0.13  # of the upper teeth, mouth widths
 RIM = 0.86  # depth from which the opening hugs the lower lip when it shows no lower teeth
 RIM_PIXELS = 3.0  # at least so much of it
 SPLIT_CONTRAST = 22.0  # grey levels that teeth or tongue must stand out from the dark gap between upper and lower

@@ -13,24 +13,22 @@ from os import PathLike
 
 import numpy as np
 
-from core.atomic_components.audio_chunks import checked_clip, checked_first, checked_size
 from core.backends.onnx import load_session
 from core.errors import InputError
 from core.lite.loudness import speech_level
-from core.lite.speech_stream import DIM, LOUDEST, MELS, WIDTH, SpeechStream, Window
+from core.lite.speech_memory import NOTHING, Memory
+from core.lite.speech_stream import DIM, LOUDEST, MAX_POSITIONS, MELS, OFFLINE, WIDTH, SpeechStream, Window
 from core.motion import SAMPLE_RATE
 from core.motion import SAMPLES_PER_FRAME as FRAME
+from core.utils.audio_chunks import checked_clip, checked_first, checked_size
 
-__all__ = ["LOUDEST", "WIDTH", "SpeechEncoder"]
+__all__ = ["LOUDEST", "MAX_POSITIONS", "OFFLINE", "WIDTH", "SpeechEncoder"]
 
-OFFLINE = Window(past=25, step=100, first_step=100, ahead=20)  # 1 s, 4 s, 0.2 s; the motion model was trained on these
-MAX_FRAMES = OFFLINE.past + OFFLINE.step + OFFLINE.ahead // MELS  # of a window
-MAX_POSITIONS = MAX_FRAMES * MELS // 2  # encoder vectors of the longest window
-# Past, step and look-ahead in frames: 2 s, 0.2 s, 0.16 s. Lips agree with offline ones at r 0.95, for 12 % of a core;
-# with 1 s of past 0.92 and 7 %, with steps of 2 frames 0.94 and 29 %; offline with other windows 0.97. From
-# scripts/ditto_lite/compare_streaming.py.
+MAX_FRAMES = MAX_POSITIONS * 2 // MELS  # of a window
+# Past, step and look-ahead in frames: 2 s, 0.2 s, 0.16 s. Lips of a live run agree with offline ones at r 0.97; with
+# steps of one frame at 0.94, 0.96 and 0.97 for a look-ahead of 4, 5 and 6 (scripts/ditto_lite/compare_streaming.py).
 ONLINE = (50, 5, 4)
-LEAST_AHEAD = 3  # frames; with 2 the lips agree at r 0.92 only
+LEAST_AHEAD = 3  # frames; with 2 the lips agree at r 0.83 only
 PRESCAN = 30 * SAMPLE_RATE
 
 
@@ -42,7 +40,8 @@ class SpeechEncoder:
 
     def __init__(self, path: str | PathLike[str], threads: int = 1):
         """Load speech_encoder.onnx; raises PackError when it is missing or something else."""
-        self._session = load_session(path, threads).require(("mel",), ("features", "positions"))
+        outputs = ("features", "positions", "new_keys", "new_values")
+        self._session = load_session(path, threads).require(("mel", "keys", "values"), outputs)
 
     def extract(self, audio: np.ndarray) -> np.ndarray:
         """Features of a whole recording: (L,) float32 mono at 16 kHz, L >= 1, to ((L + 639) // 640, 385) float32.
@@ -82,5 +81,13 @@ class SpeechEncoder:
 
     def encode_mel(self, mel: np.ndarray) -> np.ndarray:
         """One window: Whisper's mel (80, T) float32, even T <= 520, to the centred 50 Hz vectors (T / 2, 384)."""
-        out = self._session.run(mel=np.ascontiguousarray(mel[None]))
-        return out["features"][0] - out["positions"][: mel.shape[1] // 2]
+        return self.encode_after(mel, NOTHING)[0]
+
+    def encode_after(self, mel: np.ndarray, past: Memory) -> tuple[np.ndarray, Memory]:
+        """The same for what follows `past`, and the memory of these vectors.
+
+        Unless `past` is empty, the mel begins REACH columns early. `past` and the vectors are MAX_POSITIONS at most.
+        """
+        out = self._session.run(mel=np.ascontiguousarray(mel[None]), keys=past.keys, values=past.values)
+        vectors = out["features"][0]
+        return vectors - out["positions"][len(past) :][: len(vectors)], Memory(out["new_keys"], out["new_values"])

@@ -7,10 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
-from core.atomic_components.audio_chunks import checked_samples
 from core.lite.loudness import Loudness
 from core.lite.mel import BANDS, CONTEXT, HOP, log10_mel, whisper_scale
+from core.lite.speech_memory import NOTHING, REACH, Memory
 from core.motion import SAMPLES_PER_FRAME as FRAME
+from core.utils.audio_chunks import checked_samples
 
 MELS = FRAME // HOP  # mel columns of a video frame
 WIDTH = 384
@@ -24,8 +25,11 @@ LOUDEST = 1.0  # least maximum for the clamp: that of speech at rms 0.1, so that
 class MelEncoder(Protocol):
     """The network as the stream needs it."""
 
-    def encode_mel(self, mel: np.ndarray) -> np.ndarray:
-        """Whisper's mel (80, T) of one window, even T -> centred 50 Hz vectors (T / 2, 384)."""
+    def encode_after(self, mel: np.ndarray, past: Memory) -> tuple[np.ndarray, Memory]:
+        """Whisper's mel (80, T) of one window, even T -> centred 50 Hz vectors (n, 384) and their memory.
+
+        With a `past`, the first REACH columns of the mel belong to it.
+        """
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,10 @@ class Window:
         return -(-((self.ahead - 1) * HOP + CONTEXT) // FRAME) * FRAME
 
 
+OFFLINE = Window(past=25, step=100, first_step=100, ahead=20)  # 1 s, 4 s, 0.2 s; the motion model was trained on these
+MAX_POSITIONS = (OFFLINE.past + OFFLINE.step) * MELS // 2 + OFFLINE.ahead // 2  # vectors of the longest window
+
+
 class SpeechStream:
     """Features of samples that arrive in pieces of any length. See `core.interfaces.AudioStream`."""
 
@@ -53,6 +61,7 @@ class SpeechStream:
         self.outlook = np.zeros((0, DIM), np.float32)
         self._encoder, self._window, self._loudness = encoder, window, Loudness(level)
         self._past = window.past * MELS
+        self._memory = NOTHING  # of what came before the next block
         self._maximum = LOUDEST
         self._started = False
         self._raw = np.zeros(0, np.float32)  # samples of an unfinished frame
@@ -108,15 +117,29 @@ class SpeechStream:
 
     def _block(self, frames: int) -> np.ndarray:
         """Encode the window of the next `frames` frames and step over them."""
-        mel = self._mel[:, : self._past + frames * MELS + self._window.ahead]
-        self._maximum = max(self._maximum, float(mel.max()))
-        vectors = self._encoder.encode_mel(whisper_scale(mel, self._maximum))[self._past // 2 :]
+        vectors = self._vectors(frames)
         energy = np.concatenate([self._energy, np.full(self.ahead, SILENT, np.float32)])[: frames + self.ahead]
         features = np.column_stack([_by_frame(vectors, len(energy)), energy])
         self._mel, self._energy = self._mel[:, frames * MELS :].copy(), self._energy[frames:]
         self._started = True
         self.outlook = features[frames:]
         return features[:frames]
+
+    def _vectors(self, frames: int) -> np.ndarray:
+        """50 Hz vectors of the next `frames` frames and the look-ahead.
+
+        Each window sees what the one before has kept of the past, until the positions are used up: then the past is
+        encoded anew.
+        """
+        mel = self._mel[:, : self._past + frames * MELS + self._window.ahead]
+        self._maximum = max(self._maximum, float(mel.max()))
+        known = self._past // 2
+        past = self._memory if len(self._memory) + mel.shape[1] // 2 - known <= MAX_POSITIONS else NOTHING
+        if len(past):
+            mel, known = mel[:, self._past - REACH :], 0
+        vectors, new = self._encoder.encode_after(whisper_scale(mel, self._maximum), past)
+        self._memory = past.followed_by(new, known + frames * MELS // 2)
+        return vectors[known:]
 
 
 def _by_frame(vectors: np.ndarray, frames: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 SUPERSAMPLE = 3
 TOOTH = np.array([226, 216, 200], np.float32)
 GUM = np.array([172, 98, 94], np.float32)
+SHADOW = np.array([0.85, 1.1, 1.2], np.float32)  # exponents of brightness in teeth: shadows are red
 TONGUE = np.array([168, 86, 84], np.float32)
 
 # Edges of the upper front teeth from the midline, in mouth widths, and how long each is.
@@ -114,7 +115,7 @@ def draw_upper(frame: MouthFrame, tone: Tone, softness: float) -> Layer:
     top, height = -0.135, 0.20
     rgb, coverage = _teeth(u, (v - top) / height, UPPER_EDGES, UPPER_LENGTH)
     side = np.clip(1 - 0.75 * (np.abs(u) / 0.43) ** 2, 0, 1)
-    rgb *= (side * np.clip(0.80 + 0.25 * (v - top) / height, 0, 1.02))[..., None]
+    rgb *= _warm(side * np.clip(0.80 + 0.25 * (v - top) / height, 0, 1.02))
     gum = GUM * side[..., None]
     gum_weight = _ramp(top + 0.012 * np.cos(u * 60) - v, -0.012, 0.012)
     rgb = rgb + gum_weight[..., None] * (gum - rgb)
@@ -131,7 +132,7 @@ def draw_lower(frame: MouthFrame, tone: Tone, softness: float) -> Layer:
     tongue = TONGUE * (1.02 - 0.45 * np.clip(radius, 0, 1) ** 2 - 0.18 * np.exp(-((u / 0.02) ** 2)))[..., None]
     tongue_alpha = 0.88 * _ramp(1 - radius, 0, 0.22)
     rgb, teeth_alpha = _teeth(u, 1 - (v + 0.045) / 0.14, LOWER_EDGES, LOWER_LENGTH)
-    rgb *= (0.86 * np.clip(1 - 0.8 * (np.abs(u) / 0.36) ** 2, 0, 1))[..., None]
+    rgb *= _warm(0.86 * np.clip(1 - 0.8 * (np.abs(u) / 0.36) ** 2, 0, 1))
     alpha = teeth_alpha + tongue_alpha * (1 - teeth_alpha)
     rgb = (rgb * teeth_alpha[..., None] + tongue * (tongue_alpha * (1 - teeth_alpha))[..., None]) / np.maximum(
         alpha, 1e-4
@@ -150,7 +151,12 @@ def _teeth(u: np.ndarray, down: np.ndarray, edges: np.ndarray, lengths: np.ndarr
     gap = 1 - 0.24 * np.exp(-((np.minimum(across, 1 - across) * (right - left) / 0.008) ** 2))
     shade = gap * (0.93 + 0.07 * np.cos((across - 0.45) * 3))
     coverage = _ramp(end - down, -0.04, 0.06) * _ramp(edges[-1] - distance, 0, 0.03)
-    return TOOTH * shade[..., None], coverage
+    return TOOTH * _warm(shade), coverage
+
+
+def _warm(shade: np.ndarray) -> np.ndarray:
+    """Brightness -> (..., 3) factors of a shadow between red gums and lips."""
+    return shade[..., None] ** SHADOW
 
 
 def _ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:

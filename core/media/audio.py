@@ -11,9 +11,10 @@ import soundfile
 import soxr
 
 from core.errors import InputError
-from core.media.probe import check_readable
+from core.media.probe import check_readable, open_container
 
 SAMPLE_RATE = 16000
+LOUDEST = 1e9  # full scale is 1; whole numbers of 16 or 24 bits in a file of floats still pass
 _BLOCK = 1 << 16  # samples per channel that are decoded at a time
 
 
@@ -21,7 +22,7 @@ def read_audio(path: str | Path) -> np.ndarray:
     """Sound file (or the sound of a video) -> (n,) float32 at 16 kHz, the mean of all channels.
 
     Decoded block by block, so the memory needed is that of the result. Raises InputError for a missing, foreign,
-    empty or damaged file and for samples that are not numbers.
+    empty or damaged file and for samples that are not numbers or absurdly large.
     """
     path = check_readable(path, "audio")
     rate, blocks = open_audio(path)
@@ -79,7 +80,7 @@ def _sndfile_blocks(raw: BinaryIO, sound: soundfile.SoundFile, path: Path) -> It
 
 def _open_with_ffmpeg(path: Path) -> tuple[int, Iterator[np.ndarray]]:
     try:
-        container = av.open(str(path))
+        container = open_container(path)
     except (av.FFmpegError, ValueError):
         raise InputError(f"{path}: not an audio file that libsndfile or ffmpeg can read") from None
     if not container.streams.audio or not container.streams.audio[0].rate:
@@ -105,6 +106,8 @@ def _checked(blocks: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
     for block in blocks:
         if not np.isfinite(block).all():
             raise InputError(f"{path}: the audio holds NaN or infinite samples; export it again")
+        if len(block) and np.abs(block).max() > LOUDEST:
+            raise InputError(f"{path}: the audio holds samples above {LOUDEST:g}, where 1 is full; export it again")
         found = found or len(block) > 0
         yield block
     if not found:

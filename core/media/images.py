@@ -52,12 +52,12 @@ def read_image(path: str | Path, max_size: int = 1920) -> np.ndarray:
     data = path.read_bytes()
     kind = image_kind(data[:32])
     if kind is None:
-        raise InputError(f"{path}: not a picture (use JPEG, PNG, WebP, BMP, TIFF or GIF)")
+        raise InputError(f"{path}: not a picture (use JPEG, PNG, WebP, BMP or TIFF)")
     if _is_damaged(data, kind):
         raise InputError(f"{path}: the picture is cut off or damaged (incomplete {kind} file); copy it again")
     bgr = _decode(data)
     if bgr is None:
-        raise InputError(f"{path}: cannot decode this {kind} picture; it is damaged or of a kind that OpenCV lacks")
+        raise InputError(f"{path}: cannot decode this {kind} picture; save it as PNG or JPEG, with 8 or 16 bits")
     return resize_to_fit(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), max_size, path)
 
 

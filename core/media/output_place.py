@@ -27,6 +27,7 @@ def check_output(path: str | Path, inputs: Iterable[str | Path] = (), alpha: boo
     is one of the `inputs`. alpha: the video has opacity, which an mp4 cannot hold.
     """
     path = Path(path)
+    _check_name(path)
     if alpha and not is_picture_pattern(path) and path.suffix.lower() not in _TRANSPARENT:
         raise OutputError(
             f"{path}: cannot hold transparency; name the output .mov (ProRes 4444), .webm (VP9) or frame_%05d.png"
@@ -46,6 +47,9 @@ def make_place(path: Path, alpha: bool = False) -> list[Path]:
         raise OutputError(f"{path}: cannot write '{path.suffix}' files; name the output .mp4")
     if path.is_dir():
         raise OutputError(f"{path}: is a directory; give the name of the output file, as in {path / 'result.mp4'}")
+    device = path.absolute().parent == Path("/dev")  # /dev/stdout may stand for a file
+    if path.exists() and (device or not path.is_file()):  # root would replace the device itself
+        raise OutputError(f"{path}: is a device or pipe; give the name of a file")
     created = [folder for folder in reversed(path.parents) if not folder.exists()]
     probe = temporary(path)
     try:
@@ -56,6 +60,15 @@ def make_place(path: Path, alpha: bool = False) -> list[Path]:
         remove_folders(created)
         raise OutputError(f"{path}: cannot write there ({error.strerror}); choose another --output_path") from None
     return created
+
+
+def _check_name(path: Path) -> None:
+    """Raises OutputError for a name that the file system cannot look up."""
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:  # too long, not allowed to look, a NUL in it
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: cannot write there ({reason}); choose another --output_path") from None
 
 
 def temporary(path: Path) -> Path:

@@ -28,7 +28,8 @@ def sequence_files(path: str | Path) -> list[Path] | None:
     """
     path = Path(path)
     if path.is_dir():
-        found = [file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.name[0] != "."]
+        named = (file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.name[0] != ".")
+        found = [file for file in named if not file.is_dir()]
         if not found:
             raise InputError(f"{path}: no pictures in this folder (looked for {', '.join(_SUFFIXES)})")
         return sorted(found, key=lambda file: _natural(file.name))
@@ -37,7 +38,7 @@ def sequence_files(path: str | Path) -> list[Path] | None:
         return None
     pattern = re.compile(re.escape(path.name[: counter.start()]) + r"\d+" + re.escape(path.name[counter.end() :]))
     folder = path.parent.iterdir() if path.parent.is_dir() else ()
-    found = [file for file in folder if pattern.fullmatch(file.name)]
+    found = [file for file in folder if pattern.fullmatch(file.name) and not file.is_dir()]
     if not found:
         raise InputError(f"{path}: no pictures are named like this")
     return sorted(found, key=lambda file: _natural(file.name))

@@ -47,9 +47,17 @@ class PictureWriter:
         if not self.frames:
             self.abort()
             raise OutputError(f"{self.path}: no frames to write")
-        for number in range(self.frames):
-            name = self.path.name % number
-            os.replace(self._folder / name, self.path.parent / name)
+        moved = []
+        try:
+            for number in range(self.frames):
+                target = self.path.parent / (self.path.name % number)
+                os.replace(self._folder / target.name, target)
+                moved.append(target)
+        except OSError as error:
+            for target in moved:
+                target.unlink(missing_ok=True)
+            self.abort()
+            raise OutputError(f"{self.path}: cannot write the pictures ({error.strerror or error})") from error
         self._created = []
         self.abort()
 

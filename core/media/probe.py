@@ -1,6 +1,7 @@
 """What kind of file is this? Decided from the content, never from the name. Spec section 4."""
 
 import re
+import stat
 from pathlib import Path
 
 import av
@@ -33,16 +34,19 @@ def image_kind(head: bytes) -> str | None:
 def check_readable(path: str | Path, what: str) -> Path:
     """The path, when it is a file that can be opened and holds something; InputError otherwise."""
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a directory; give the {what} file itself")
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a directory; give the {what} file itself")
+        if stat.S_ISFIFO(path.stat().st_mode):  # opening one would wait, and it can be read only once
+            raise InputError(f"{path}: is a pipe; save the {what} to a file first")
         with open(path, "rb") as file:
             if not file.read(1):
                 raise InputError(f"{path}: the {what} file is empty")
     except FileNotFoundError:
         raise InputError(f"{path}: no such {what} file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot open the {what} file ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot open the {what} file ({reason})") from None
     return path
 
 
@@ -62,11 +66,19 @@ def is_video(path: str | Path) -> bool:
     if is_image(path):
         return False
     try:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
             found = any(not is_cover(stream) for stream in container.streams.video)
             return found and not _NO_VIDEO.fullmatch(container.format.name)
     except (av.FFmpegError, ValueError):
         return False
+
+
+def open_container(path: str | Path) -> av.container.InputContainer:
+    """A file as ffmpeg sees it. Raises av.FFmpegError or ValueError when it sees nothing in it.
+
+    "file:" and the list of protocols: neither a name such as 12:30.mp4 nor a play list may lead elsewhere.
+    """
+    return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
 
 
 def is_cover(stream: av.VideoStream) -> bool:

@@ -17,11 +17,12 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from core.errors import InputError
 from core.media.images import check_fit
-from core.media.probe import check_readable, is_cover
+from core.media.probe import check_readable, is_cover, open_container
 
 LOG = logging.getLogger(__name__)
 # Without these flags swscale darkens the picture by about one level; with them 1080p takes 10 ms instead of 1.
-_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# As numbers, for PyAV 17, the last one for Python 3.10, has no names for two: SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT.
+_EXACT = Interpolation.BILINEAR.value | 0x40000 | 0x2000
 _ENOUGH = 0.5  # share of a damaged video that must be readable
 _ALL_BUT = 1.0  # seconds by which a file may overstate its length
 _MAX_GAP = 60  # seconds; a longer step between two frames is a wrong timestamp
@@ -157,8 +158,7 @@ class VideoReader:
 def open_video(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """The opened file and its first moving picture. Raises InputError."""
     try:
-        # "file:" and the list of protocols: neither a name nor a play list may lead elsewhere
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        container = open_container(path)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise InputError(f"{path}: cannot read this video ({getattr(error, 'strerror', None) or error})") from None
     with container:

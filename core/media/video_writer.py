@@ -16,6 +16,7 @@ from core.errors import OutputError
 from core.media.audio_track import AudioTrack
 from core.media.encoders import add_opaque, add_transparent
 from core.media.output_place import make_place, remove_folders, temporary
+from core.media.probe import open_container
 
 SYNTHETIC_TAG = "Synthetic video made with ditto-talkinghead (AI-generated)"
 _FORMATS = {".mov": "mov", ".webm": "webm"}  # by suffix; all else is an mp4
@@ -57,7 +58,7 @@ class VideoWriter:
         with self._guard():
             kind = _FORMATS.get(self.path.suffix.lower(), "mp4")
             options = {} if kind == "webm" else {"movflags": "faststart"}
-            self._container = av.open(str(self._temporary), "w", format=kind, options=options)
+            self._container = av.open(f"file:{self._temporary}", "w", format=kind, options=options)
             if tag:
                 self._container.metadata["comment"] = SYNTHETIC_TAG
             if alpha:
@@ -132,7 +133,7 @@ class VideoWriter:
     def _verify(self) -> None:
         """A full disk may show only in what is missing from the file."""
         try:
-            with av.open(str(self._temporary)) as container:
+            with open_container(self._temporary) as container:
                 stream = container.streams.video[0]
                 # a webm does not say how many there are
                 frames = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))

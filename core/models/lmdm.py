@@ -125,11 +125,10 @@ class Lmdm(nn.Module):
             cond_frame: (B, M) motion to continue, or (B, F, M + 1) with `multi_cond_frame`.
             tokens, hidden: (G, F, W) and (G, W), G a multiple of B.
         """
-        weight = self.input_projection.weight[:, self.sizes.motion :]
-        frame = F.linear(cond_frame, weight, self.input_projection.bias)
+        frame = self._project_frame(cond_frame)
         table = self.rotary.table(self.sizes.frames + TIME_TOKENS)
         memory = self.seqTransDecoder.memory(self.norm_cond(tokens), _positions(table, 0, self.sizes.frames))
-        return LmdmContext(frame if frame.dim() == 3 else frame[:, None], hidden, memory, table)
+        return LmdmContext(frame, hidden, memory, table)
 
     def prepare(self, cond_frame: Tensor, cond: Tensor) -> LmdmContext:
         """cond_frame as in `context`, cond (B, F, C) -> context of the two guidance passes."""
@@ -157,7 +156,7 @@ class Lmdm(nn.Module):
 
     def passes(self, x: Tensor, context: LmdmContext, step: LmdmStep) -> Tensor:
         """Noisy motion (B, F, M) -> clean motion of every pass (G, F, M)."""
-        h = F.linear(x, self.input_projection.weight[:, : self.sizes.motion]) + context.frame
+        h = self._project(x, context.frame)
         memory = tuple(
             (torch.cat((keys, time_keys), dim=2), torch.cat((values, time_values), dim=2))
             for (keys, values), (time_keys, time_values) in zip(context.memory, step.memory, strict=True)
@@ -197,11 +196,39 @@ class Lmdm(nn.Module):
             (B, F, M).
         """
         self._check(cond)
-        tokens, hidden = self.encode(cond, self.rotary.table(self.sizes.frames))
-        tokens = torch.where(keep[:, None, None], tokens, self.null_cond_embed)
-        hidden = torch.where(keep[:, None], hidden, self.null_cond_hidden)
-        context = self.context(cond_frame, tokens, hidden)
-        return self.passes(x, context, self.steps(context, times[None]).at(0))
+        tokens, hidden = self._encode_kept(cond, keep)
+        mixed = self.time_mlp(times)
+        time_tokens = self.to_time_tokens(mixed).unflatten(-1, (TIME_TOKENS, -1))
+        tokens = self.norm_cond(torch.cat((tokens, time_tokens), dim=1))
+        table = self.rotary.table(tokens.shape[1])
+        memory = self.seqTransDecoder.memory(tokens, table)
+        films = self.seqTransDecoder.films((self.to_time_cond(mixed) + hidden)[None])[0]
+        h = self._project(x, self._project_frame(cond_frame))
+        h = self.seqTransDecoder(h, memory, films, _positions(table, 0, self.sizes.frames))
+        return self.final_layer(h)
+
+    def _encode_kept(self, cond: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """As `encode`, with the learned empty condition where `keep` is False."""
+        table = self.rotary.table(self.sizes.frames)
+        if keep.device.type != "cpu" or torch.compiler.is_compiling():  # counting the kept ones would wait for a GPU
+            tokens, hidden = self.encode(cond, table)
+            tokens = torch.where(keep[:, None, None], tokens, self.null_cond_embed)
+            return tokens, torch.where(keep[:, None], hidden, self.null_cond_hidden)
+        rows = keep.nonzero()[:, 0]
+        tokens, hidden = self.encode(cond[rows], table)
+        empty, bare = self.null_cond_embed, self.null_cond_hidden
+        tokens = empty.repeat(len(cond), 1, 1).index_copy(0, rows, tokens.to(empty.dtype))
+        return tokens, bare.repeat(len(cond), 1).index_copy(0, rows, hidden.to(bare.dtype))
+
+    def _project_frame(self, cond_frame: Tensor) -> Tensor:
+        """`cond_frame` as in `context` -> its share (B, 1 or F, W) of the input projection, bias included."""
+        weight = self.input_projection.weight[:, self.sizes.motion :]
+        frame = F.linear(cond_frame, weight, self.input_projection.bias)
+        return frame if frame.dim() == 3 else frame[:, None]
+
+    def _project(self, x: Tensor, frame: Tensor) -> Tensor:
+        """Noisy motion (B, F, M) and the share of the condition frame -> (B, F, W)."""
+        return F.linear(x, self.input_projection.weight[:, : self.sizes.motion]) + frame
 
     def _check(self, cond: Tensor) -> None:
         wanted = (self.sizes.frames, self.sizes.cond)

@@ -61,7 +61,7 @@ def parse(path: str | Path, content: Any) -> MotionConfig:
             raise PackError(f"{path}: was made by another version of the trainer")
         config = MotionConfig(**{**values, "relative": tuple(values.get("relative", ()))})
         total, wanted = sum(config.condition.values()), int(config.sizes["cond"])
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise PackError(f"{path}: its description of the motion network is damaged ({error})") from None
     if total != wanted:
         raise PackError(f"{path}: describes {total} condition columns for a network of {wanted}")

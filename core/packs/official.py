@@ -21,12 +21,12 @@ from core.aux_models.scrfd_detector import ScrfdDetector
 from core.aux_models.wavlm import WavLm
 from core.backends import TORCH_SUFFIXES, load
 from core.backends.session import CheckedSession
-from core.backends.session_renderer import SessionRenderer
 from core.errors import PackError
 from core.interfaces import AudioEncoder, Models
 from core.motion import MOTION_DIM, NUM_BINS, NUM_KEYPOINTS
-from core.packs.speed import Speed
-from core.settings.config import PackConfig
+from core.packs.session_renderer import SessionRenderer
+from core.settings.options import PackConfig
+from core.settings.speed import Speed
 
 IMAGE = {"image": (1, 3, 256, 256)}
 POINTS = (1, NUM_KEYPOINTS, 3)
@@ -132,7 +132,7 @@ def _renderer(sessions: Mapping[str, CheckedSession], speed: Speed) -> Any:
     three = [sessions[f"{name}_cfg"] for name in ("appearance_extractor", "warp_network", "decoder")]
     if any(session.path.suffix.lower() not in TORCH_SUFFIXES for session in three):
         return SessionRenderer(*three, speed)
-    from core.models.renderer import TorchRenderer
+    from core.packs.torch_renderer import TorchRenderer
 
     renderer = TorchRenderer(*three)
     renderer.warm_up()
@@ -167,7 +167,7 @@ def _motion_model(config: PackConfig, files: Mapping[str, Path], speed: Speed) -
     )
     if files[name].suffix.lower() not in TORCH_SUFFIXES:
         return OneStepModel(session.run)
-    from core.models.lmdm_runner import LmdmRunner
+    from core.packs.lmdm_runner import LmdmRunner
 
     return LmdmRunner(session.network, speed)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.backends import ENGINE_SUFFIXES
-from core.settings.config import PackConfig
+from core.settings.options import PackConfig
 
 LOG = logging.getLogger(__name__)
 BUILT_IN = Path(__file__).resolve().parent / "configs" / "ditto_official.yaml"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import logging
@@ -15,8 +14,11 @@ from core.backends import missing_extra
 from core.errors import PackError
 from core.interfaces import Models
 from core.packs.official_folders import ENGINES, default_config, engine_problem, fit_names
-from core.packs.speed import Speed, split_speed
-from core.settings.config import PackConfig, option_problems, read_config
+from core.settings.config import read_config
+from core.settings.names import nearest
+from core.settings.options import PackConfig
+from core.settings.run_options import option_problems
+from core.settings.speed import Speed, split_speed
 
 LOG = logging.getLogger(__name__)
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
@@ -62,7 +64,7 @@ def load_pack(
         data_root: the pack's folder, or "auto" for the best one that is present.
         cfg_pkl: configuration, .pkl or .yaml; None takes the one inside the folder.
         lmdm: a trained motion network that takes the place of the pack's, see `core.packs.trained_motion`.
-        overrides: `section={key: value}` replaces entries of the configuration; the fields of `core.packs.speed.Speed`
+        overrides: `section={key: value}` replaces entries of the configuration; the fields of `core.settings.speed.Speed`
             (device, precision, ...) say how the networks of an official pack are run.
 
     Raises PackError when the pack is unknown, incomplete or damaged; all missing files are named at once. InputError
@@ -180,8 +182,8 @@ def find_pack(data_root: str | Path) -> Path:
         if root.is_dir():
             return root
     known = sorted(path.name for path in CHECKPOINTS.iterdir() if path.is_dir())
-    near = difflib.get_close_matches(Path(data_root).name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known packs: auto, {', '.join(known)}"
+    near = nearest(Path(data_root).name, known)
+    hint = f"did you mean {near}?" if near else f"known packs: auto, {', '.join(known)}"
     raise PackError(f"no model pack at {data_root}; {hint}")
 
 

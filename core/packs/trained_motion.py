@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from core.atomic_components.audio2motion import Sampler
 from core.atomic_components.motion_diffusion import MotionDiffusion, OneStepModel
 from core.backends import TORCH_SUFFIXES, load
 from core.backends.session import CheckedSession
 from core.errors import PackError
+from core.interfaces import Sampler
 from core.motion import MOTION_DIM
 from core.packs.motion_config import MotionConfig, read_config
 
@@ -105,6 +105,6 @@ def _clip_model(session: CheckedSession, sizes: Mapping[str, Any]) -> Any:
     )
     if session.path.suffix.lower() not in TORCH_SUFFIXES:
         return OneStepModel(session.run)
-    from core.models.lmdm_runner import LmdmRunner
+    from core.packs.lmdm_runner import LmdmRunner
 
     return LmdmRunner(session.network)

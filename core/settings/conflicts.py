@@ -7,7 +7,7 @@ from collections.abc import Collection
 from core.errors import InputError
 from core.media.encoders import ENCODERS
 from core.motion import FPS
-from core.settings.config import RunOptions
+from core.settings.options import RunOptions
 
 
 def check_conflicts(options: RunOptions, given: Collection[str] = ()) -> None:

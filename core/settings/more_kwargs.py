@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.atomic_components.controls import merged_controls
 from core.errors import InputError
+from core.settings.controls import merged_controls
 from core.settings.safe_pickle import load_plain_pickle
 from core.settings.yaml_config import read_yaml
 

@@ -1,4 +1,7 @@
-"""Options of one run, one frozen dataclass per concern. Field names are the keyword names of the reference (spec 3)."""
+"""Options of one run, one frozen dataclass per concern. Field names are the keyword names of the reference (spec 3).
+
+How values become options: `core.settings.run_options`.
+"""
 
 from __future__ import annotations
 
@@ -111,3 +114,65 @@ class BlendOptions:
     # whose head moves as it did, which leaves hair and background untouched; else the crop
     region: str = "auto"
     color_match: str = "auto"  # colours of the face brought to the frame's: on, off, auto (where regions need it)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How the source is read and registered."""
+
+    max_size: int = 1920  # longest side of source frames in pixels; <= 0 leaves them alone
+    template_n_frames: int = -1  # frames of a source video that are used; <= 0: as many as the output has, or all
+    smo_k_s: int = 13  # frames averaged in the motion of a source video
+    resample: bool = True  # take a source video's frames by their time; off: one per output frame, whatever its rate
+    cache: bool = True  # keep what was found in a source on disk, for the next run with it
+    loop: str = "mirror"  # after a source video's end: mirror, loop, hold; once: the result is as long as the source
+    reference_frame: int = -1  # frame of a source video that motion starts from; -1: its most neutral one
+    motion_frames: int = 0  # take the lips at rest from the first frames of a source video; 0: from every frame itself
+    motion_legacy: bool = False  # motion_frames as in the fork, which keeps every frame's lips and smooths nothing
+    alpha: bool = False  # keep the transparency of the source
+
+
+@dataclass(frozen=True)
+class WriterOptions:
+    """How the result is written."""
+
+    crf: int = 18  # quality of x264, 0 (lossless) .. 51
+    tag: bool = True  # say in the file's metadata that the video is synthetic
+    fps: float = 25.0  # frames per second of the result; the motion is resampled
+    encoder: str = "auto"  # H.264 by hardware where it works, else libx264; or the name of an encoder
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that decides a run besides source, audio and pack."""
+
+    source: SourceOptions = field(default_factory=SourceOptions)
+    crop: CropOptions = field(default_factory=CropOptions)
+    condition: ConditionOptions = field(default_factory=ConditionOptions)
+    motion: MotionOptions = field(default_factory=MotionOptions)
+    stitch: StitchOptions = field(default_factory=StitchOptions)
+    control: ControlOptions = field(default_factory=ControlOptions)
+    blend: BlendOptions = field(default_factory=BlendOptions)
+    writer: WriterOptions = field(default_factory=WriterOptions)
+    seed: int = 0  # decides head motion, blinks and sampling noise
+    online_mode: bool = False  # motion from chunks of audio instead of the whole clip
+    chunksize: tuple[int, int, int] | None = None  # online: past, current, future frames per window; None: the pack's
+    vad: bool = False  # rest the lips while the sound holds no voice, by an energy gate; packs may do so by themselves
+    N_d: int = -1  # output frames; -1: not known yet
+    fade_in: int = -1  # frames over which the motion grows from the fade target; -1 none
+    fade_out: int = -1  # frames over which it returns there; -1 none
+    # output frame -> controls, or a list of the controls of frame 0, 1, ..
+    ctrl_info: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
+    preset: str = ""  # see core.settings.presets; what is given by name goes before it
+    ch_info: Mapping[str, Any] | None = None  # reference character in place of the source's own state (spec 8.4)
+
+
+@dataclass(frozen=True)
+class PackConfig:
+    """What a pack's configuration file holds."""
+
+    base_cfg: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # model name -> path, device, ...
+    audio2motion_cfg: Mapping[str, Any] = field(default_factory=dict)  # motion model and what its condition holds
+    default_kwargs: Mapping[str, Any] = field(default_factory=dict)  # options of runs with this pack
+    online_kwargs: Mapping[str, Any] = field(default_factory=dict)  # those that are different in online mode
+    motion_space: Mapping[str, Any] = field(default_factory=dict)  # what the 21 keypoints mean, where not the usual

@@ -143,7 +143,7 @@ def _resolve(value: Any) -> Any:
         return value.value
     if isinstance(value, dict):
         return type(value)((_resolve(key), _resolve(item)) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return type(value)(_resolve(item) for item in value)
     if isinstance(value, type) or callable(value):
         raise pickle.UnpicklingError("it holds a class or a function")

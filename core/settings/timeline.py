@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import bisect
 import csv
-import difflib
 import json
 import logging
 import math
@@ -25,8 +24,10 @@ from typing import Any
 
 import yaml
 
-from core.errors import InputError
+from core.errors import InputError, one_line
 from core.motion import FPS
+from core.settings.csv_rows import csv_rows
+from core.settings.names import unknown_name
 
 LOG = logging.getLogger(__name__)
 _WHEN = ("time", "frame")
@@ -82,8 +83,8 @@ def read_timeline(path: str | Path, known: Collection[str], labels: Collection[s
     path = Path(path)
     try:
         content = _parse(path)
-    except (OSError, ValueError, yaml.YAMLError, csv.Error) as error:
-        raise InputError(f"{path}: cannot read this timeline ({' '.join(str(error).split())})") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, csv.Error) as error:
+        raise InputError(f"{path}: cannot read this timeline ({one_line(error)})") from None
     keys, mode = content, "linear"
     if isinstance(content, dict):
         unknown = set(content) - {"keys", "interpolation"}
@@ -105,19 +106,12 @@ def read_timeline(path: str | Path, known: Collection[str], labels: Collection[s
 def _parse(path: Path) -> Any:
     suffix, text = path.suffix.lower(), path.read_text(encoding="utf-8-sig")
     if suffix == ".csv":
-        return [_row(row) for row in csv.DictReader(text.splitlines(), strict=True)]
+        return [{name: _number(cell) for name, cell in row.items()} for row in csv_rows(text)]
     if suffix == ".json":
         return json.loads(text)
     if suffix in (".yaml", ".yml"):
         return yaml.safe_load(text)
     raise ValueError("use .yaml, .json or .csv")
-
-
-def _row(row: Mapping[str | None, str | None]) -> dict[str, Any]:
-    """Cells of a CSV row that hold something; numbers as numbers."""
-    if None in row or None in row.values():
-        raise ValueError("a row has another number of cells than the heading")
-    return {name.strip(): _number(cell.strip()) for name, cell in row.items() if cell.strip()}
 
 
 def _number(cell: str) -> float | str:
@@ -148,9 +142,7 @@ def _curves(
             if name in _WHEN:
                 continue
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}"
-                raise InputError(f"{path}: unknown control '{name}'; {hint}")
+                raise InputError(f"{path}: {unknown_name('control', name, known)}")
             points.setdefault(name, {})[frame] = value
     return {name: _curve(path, name, at, stepped) for name, at in points.items()}
 

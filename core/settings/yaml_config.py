@@ -6,7 +6,6 @@ Everything else is plain YAML, read by the safe loader. What is written reads ba
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -16,7 +15,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from core.errors import OutputError, PackError
+from core.errors import OutputError, PackError, one_line
+from core.utils.whole_file import whole_file
 
 PLAIN = (type(None), bool, int, float, str, bytes)
 
@@ -32,7 +32,7 @@ def read_yaml(path: Path) -> Any:
         finally:
             loader.dispose()
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise PackError(f"{path}: not a readable YAML file ({' '.join(str(error).split())})") from None
+        raise PackError(f"{path}: not a readable YAML file ({one_line(error)})") from None
     except OSError as error:
         raise PackError(f"{path}: cannot read the configuration ({error.strerror})") from None
 
@@ -46,21 +46,16 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> list[Path]:
     arrays: dict[str, np.ndarray] = {}
     tree = _to_tree(content, (), arrays)
     text = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=120, default_flow_style=None)
-    beside, written = path.with_suffix(".npz"), [path]
+    beside = path.with_suffix(".npz")
     try:
         if arrays:
-            with open(_part(beside), "wb") as file:
-                np.savez_compressed(file, **arrays)
-            os.replace(_part(beside), beside)
-            written.append(beside)
-        _part(path).write_text(text, encoding="utf-8")
-        os.replace(_part(path), path)
+            with whole_file(beside) as part:
+                np.savez_compressed(part, **arrays)
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8")
     except (OSError, UnicodeEncodeError) as error:
         raise OutputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
-    finally:
-        for file in (beside, path):
-            _part(file).unlink(missing_ok=True)
-    return written
+    return [path, beside] if arrays else [path]
 
 
 class _Arrays:
@@ -145,8 +140,3 @@ def _keep(array: np.ndarray, place: tuple[str, ...], arrays: dict[str, np.ndarra
         name = f"{base}_{number}"
     arrays[name] = array
     return name
-
-
-def _part(path: Path) -> Path:
-    """Where a file is until it is complete."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")

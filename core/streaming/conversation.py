@@ -17,8 +17,8 @@ import numpy as np
 
 from core.errors import InputError
 from core.motion import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
-from core.run_plan import as_samples
 from core.streaming.session import LiveSession
+from core.utils.audio_chunks import as_samples
 
 LOG = logging.getLogger(__name__)
 MAX_WAITING = 120.0  # seconds of speech that may wait to be spoken

@@ -13,8 +13,9 @@ from core.avatars.avatar import Frame
 from core.errors import OutputError, StageError
 from core.motion import FPS, num_frames
 from core.pipeline import Cancelled, Pipeline, Stage, StageTiming
-from core.run_plan import RunPlan, as_samples
+from core.runs.plan import RunPlan
 from core.streaming.pace import Pace
+from core.utils.audio_chunks import as_samples
 from core.utils.blas import BlasLimit
 
 QUEUE_SIZE = 4  # pieces of audio, or frames, that may wait before each stage

@@ -9,6 +9,7 @@ import numpy as np
 
 from core.settings.options import CropOptions
 
+CROP_SIZE = 512  # pixels of a side of the crop that is described and rendered
 # landmark count -> indices whose means are the left eye, the right eye and the mouth
 _REFERENCE = {
     478: ((33, 133, 159, 145), (362, 263, 386, 374), (61, 291)),
@@ -146,6 +147,13 @@ def cut_square(
     M_o2c, M_c2o = crop_matrices(square, size, rotate)
     image = cv2.warpAffine(frame, M_o2c[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     return Crop(image, M_o2c, M_c2o)
+
+
+def cut_again(frame: np.ndarray, M_c2o: np.ndarray, border: int) -> np.ndarray:
+    """The (512, 512, 3) crop that a registered frame had, from the frame and its M_c2o (3, 3)."""
+    M_o2c = np.linalg.inv(M_c2o.astype(np.float64))
+    size = (CROP_SIZE, CROP_SIZE)
+    return cv2.warpAffine(frame, M_o2c[:2], size, flags=cv2.INTER_LINEAR, borderMode=border)
 
 
 def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:

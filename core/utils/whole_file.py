@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from pathlib import Path
 def whole_file(path: Path) -> Iterator[Path]:
     """A name beside `path`, with its suffix, to write to: it becomes `path` when the block ends well, else it is gone.
 
-    Makes missing folders. Raises OSError.
+    Makes missing folders. Raises OSError, also where `path` is no file: root would replace a device itself.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.ENOTSUP, "is not a file that can be replaced", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
     try:

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run from a check
 
 from core.errors import InputError
 from prepare_data.cli import guarded, parse, tyro
-from prepare_data.data_info import data_info_for, read_data_info
+from prepare_data.data_info import clips_of, data_info_for
 from prepare_data.files import write_json
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".m4v", ".avi", ".webm")
@@ -36,8 +36,9 @@ def write(options: Options) -> int:
     if not found:
         raise InputError(f"no videos ({', '.join(SUFFIXES)}) in {', '.join(map(str, options.videos))}")
     target = options.out_dir.resolve() / "data_info.json"
-    write_json(target, data_info_for(found, target.parent))
-    read_data_info(target)
+    content = data_info_for(found, target.parent)
+    clips_of(content, target)  # two videos of one name would write to the same files
+    write_json(target, content)
     print(f"saved: {target} ({len(found)} videos)")
     return 0
 

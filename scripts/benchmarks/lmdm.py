@@ -16,9 +16,9 @@ from torch import Tensor
 
 from core.backends.pytorch import choose_device
 from core.models.lmdm import GUIDANCE, Lmdm, LmdmSizes
-from core.models.lmdm_runner import LmdmRunner
 from core.models.sampler import Solver, make_solver
-from core.packs.speed import Speed
+from core.packs.lmdm_runner import LmdmRunner
+from core.settings.speed import Speed
 
 
 def plain_pass(network: Lmdm, x: Tensor, frame: Tensor, cond: Tensor, at: Tensor, conditioned: bool) -> Tensor:

@@ -16,7 +16,7 @@ from core.backends.lane import Lane
 from core.backends.pytorch import TorchSession
 from core.errors import InputError
 from core.packs.pack import find_pack, open_pack
-from core.packs.speed import Speed
+from core.settings.speed import Speed
 from scripts.benchmarks.plain import load_plain
 from scripts.benchmarks.report import Rows, quantile
 

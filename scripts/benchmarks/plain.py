@@ -22,7 +22,7 @@ from core.errors import InputError
 from core.models.sampler import make_solver
 from core.motion import MOTION_DIM
 from core.packs.pack import find_pack, open_pack
-from core.settings.config import PackConfig
+from core.settings.options import PackConfig
 from scripts.benchmarks.lmdm import plain_clip
 
 

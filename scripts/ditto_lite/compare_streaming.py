@@ -3,8 +3,8 @@
     PYTHONPATH=. python scripts/ditto_lite/compare_streaming.py SPEECH.wav ... --past 50 --steps 2 3 5 10 --ahead 3 4 5
 
 One line per choice: mean cosine of the features in speech to those of the whole recording, correlation of the lips'
-first mode of motion (mean and worst recording), seconds of one core per second of speech, and milliseconds of audio
-between a sound and the features of its block's first frame.
+first mode of motion, live window by live window, with that of the whole recording (mean and worst), seconds of one core
+per second of speech for features and lips, and milliseconds of audio between a sound and its block's first frame.
 """
 
 import argparse
@@ -13,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from core.atomic_components.audio2motion import OnlineMotion, warmup_rows
+from core.atomic_components.condition_handler import Character
+from core.atomic_components.speech import LiveSpeech
 from core.lite.motion_model import COND_DIM, EMOTION, MotionModel
 from core.lite.motion_space import FaceSpace
 from core.lite.speech_encoder import SpeechEncoder
@@ -20,16 +23,41 @@ from core.lite.speech_stream import DIM, MELS, WIDTH, SpeechStream, Window
 from core.media import read_audio
 from core.motion import EXP, FPS, MOTION_DIM, SAMPLE_RATE
 from core.packs.pack import EMBEDDED
+from core.settings.options import MotionOptions
 
 NEUTRAL, SPOKEN = 4, -5.0  # emotion; least log loudness of a frame that counts as speech
 
 
+def conditions(features: np.ndarray, _start: int = 0) -> np.ndarray:
+    """(n, 385) features -> (n, 393) with a neutral emotion."""
+    rows = np.zeros((len(features), COND_DIM), np.float32)
+    rows[:, :DIM] = features
+    rows[:, EMOTION.start + NEUTRAL] = 1
+    return rows
+
+
 def lips(model: MotionModel, mode: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """(n, 385) features -> (n,) position of the lips along `mode` (63,)."""
-    condition = np.zeros((1, len(features), COND_DIM), np.float32)
-    condition[0, :, :DIM] = features
-    condition[0, :, EMOTION.start + NEUTRAL] = 1
-    return model.sampler(0)(np.zeros((1, MOTION_DIM), np.float32), condition, 0)[0][:, EXP] @ mode
+    """(n, 385) features of a whole recording -> (n,) position of the lips along `mode` (63,)."""
+    return model.sampler(0)(np.zeros((1, MOTION_DIM), np.float32), conditions(features)[None], 0)[0][:, EXP] @ mode
+
+
+def live_lips(
+    encoder: SpeechEncoder, model: MotionModel, mode: np.ndarray, audio: np.ndarray, window: Window
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, 385) and positions (n,) of the lips of a live run."""
+    stream, options = SpeechStream(encoder, window), MotionOptions(overlap_v2=model.window - window.step, fix_kp_cond=-1)
+    silence = encoder.silence(warmup_rows(options, model.window, stream.ahead))
+    none = np.zeros((0, 0), np.float32)
+    character = Character(np.zeros(MOTION_DIM, np.float32), none, none, none)
+    worker = OnlineMotion(
+        model.sampler(0), conditions, character, options, silence, window=model.window, block=1, ahead=stream.ahead
+    )
+    hearing, features, moved = LiveSpeech(stream), [], []
+    for speech in (*hearing(audio), *hearing.finish()):
+        features.append(speech.features)
+        moved += worker.push(speech.features, speech.outlook)
+    moved += worker.finish()
+    return np.concatenate(features), np.concatenate([part.exp.reshape(len(part), -1) for part in moved]) @ mode
 
 
 def compare(
@@ -39,13 +67,13 @@ def compare(
     cosines, correlations, seconds = [], [], 0.0
     for audio in clips:
         whole = encoder.extract(audio)
-        stream, start = SpeechStream(encoder, window), time.process_time()
-        live = np.concatenate([stream.push(audio), stream.finish()])
+        start = time.process_time()
+        live, moved = live_lips(encoder, model, mode, audio, window)
         seconds += time.process_time() - start
         a, b = live[:, :WIDTH], whole[:, :WIDTH]
         cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
         cosines.append(cosine[whole[:, WIDTH] > SPOKEN].mean())
-        correlations.append(np.corrcoef(lips(model, mode, live), lips(model, mode, whole))[0, 1])
+        correlations.append(np.corrcoef(moved, lips(model, mode, whole))[0, 1])
     load = seconds * SAMPLE_RATE / sum(map(len, clips))
     delay = 1000 * window.step / FPS + 1000 * window.look_ahead / SAMPLE_RATE
     return (

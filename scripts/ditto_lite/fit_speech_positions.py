@@ -22,6 +22,7 @@ from core.backends.onnx import OnnxSession, load_session
 from core.lite.loudness import Loudness, speech_level
 from core.lite.mel import log10_mel, whisper_scale
 from core.lite.speech_encoder import LOUDEST, MAX_POSITIONS, WIDTH
+from core.lite.speech_memory import NOTHING
 
 NAME = "positions"
 
@@ -42,7 +43,7 @@ def position_means(session: OnnxSession, mel: np.ndarray, stride: int) -> np.nda
     starts = range(0, mel.shape[1] - 2 * MAX_POSITIONS + 1, 2 * stride)
     for start in starts:
         window = np.ascontiguousarray(mel[None, :, start : start + 2 * MAX_POSITIONS])
-        total += session.run(mel=window)["features"][0]
+        total += session.run(mel=window, keys=NOTHING.keys, values=NOTHING.values)["features"][0]
     return total / len(starts)
 
 

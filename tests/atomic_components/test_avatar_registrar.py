@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from core.atomic_components.avatar_registrar import AvatarRegistrar
-from core.atomic_components.source2info import FaceDescription, FoundFace
 from core.avatars.cache import AvatarCache
 from core.errors import InputError
+from core.interfaces import FaceDescription, FoundFace
 from core.motion import Motion
-from core.settings.config import SourceOptions
-from core.settings.options import CropOptions
+from core.settings.options import CropOptions, SourceOptions
 
 CROP = CropOptions()
 STEP = 3  # gray levels between frames

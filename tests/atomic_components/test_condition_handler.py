@@ -3,15 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.atomic_components.condition_handler import (
-    EMOTIONS,
-    Character,
-    ConditionHandler,
-    ConditionParts,
-    parse_emotion,
-)
+from core.atomic_components.condition_handler import Character, ConditionHandler, ConditionParts, parse_emotion
 from core.errors import InputError
 from core.motion import MOTION_DIM
+from core.settings.emotions import EMOTIONS
 from core.settings.options import ConditionOptions
 
 AUDIO_DIM = 1024

@@ -5,15 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.atomic_components.controls import (
-    blink_rows,
-    build_controls,
-    frame_controls,
-    mentions,
-    merged_controls,
-    overall_controls,
-)
+from core.atomic_components.blinks import blink_rows
 from core.errors import InputError
+from core.settings.controls import build_controls, frame_controls, mentions, merged_controls, overall_controls
 from core.settings.options import ControlOptions
 from core.settings.timeline import Curve, Timeline
 

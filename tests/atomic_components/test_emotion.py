@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.atomic_components.emotion import EMOTIONS, EmotionTrack, parse_emotion
+from core.atomic_components.emotion import EmotionTrack
 from core.errors import InputError
+from core.settings.emotions import EMOTIONS, parse_emotion
 
 HAPPY, NEUTRAL, SAD, SURPRISE = (parse_emotion(name)[0] for name in ("happy", "neutral", "sad", "surprise"))
 

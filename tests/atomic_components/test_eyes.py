@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.atomic_components.eyes import EYEBALL, BlinkClock, Lids, turn_eyes
+from core.atomic_components.blinks import BlinkClock
+from core.atomic_components.eyes import EYEBALL, Lids, turn_eyes
 from core.motion import MotionSpace
 
 BLINK = np.zeros((4, 63), np.float32)

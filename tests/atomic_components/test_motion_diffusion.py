@@ -79,7 +79,7 @@ def test_step_noise_is_shared_by_all_windows_and_the_start_is_not():
 def test_torch_and_numpy_models_give_the_same_motion():
     torch = pytest.importorskip("torch")
     from core.models.lmdm import Lmdm, LmdmSizes
-    from core.models.lmdm_runner import LmdmRunner
+    from core.packs.lmdm_runner import LmdmRunner
 
     torch.manual_seed(0)
     sizes = LmdmSizes(frames=6, cond=9, width=16, heads=2, feedforward=24, encoder_layers=1, decoder_layers=2)

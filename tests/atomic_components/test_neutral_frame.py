@@ -10,8 +10,7 @@ from core.atomic_components.source_analysis import make_record
 from core.avatars.avatar import Frame
 from core.errors import InputError
 from core.motion import EXP, YAW, Motion, MotionSpace, degrees_to_bins
-from core.settings.config import SourceOptions
-from core.settings.options import StitchOptions
+from core.settings.options import SourceOptions, StitchOptions
 
 
 def info(opening=0.0, lids=0.3, yaw=0.0, sharpness=5.0, width=50.0):

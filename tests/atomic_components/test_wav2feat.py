@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.atomic_components.audio_chunks import ChunkFeed
 from core.atomic_components.wav2feat import Wav2Feat
 from core.errors import InputError
 from core.motion import num_frames
+from core.utils.audio_chunks import ChunkFeed
 
 COLUMNS = [0, 511, 1023]
 

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from core.atomic_components.source2info import Source2Info, cut_again
+from core.atomic_components.source2info import Source2Info
 from core.aux_models.analyser import OfficialAnalyser, motion_from_outputs
 from core.aux_models.scrfd_detector import Faces
 from core.errors import InputError
 from core.settings.options import CropOptions
+from core.utils.crop import cut_again
 
 SHAPES = {"pitch": 66, "yaw": 66, "roll": 66, "t": 3, "exp": 63, "scale": 1, "kp": 63}
 PARTS = {106: ([33, 35, 40, 39, 87, 89, 94, 93], [52, 61]), 203: ([0, 6, 12, 18, 24, 30, 36, 42], [48, 66])}

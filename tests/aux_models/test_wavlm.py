@@ -162,3 +162,12 @@ def test_missing_library_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(PackError, match=r"\[wavlm\]"):
         build_wavlm()
+
+
+def test_an_offset_of_the_recording_changes_nothing():
+    """Its variance is that around the mean; as a difference of two large sums it would drown in rounding."""
+    rng = np.random.default_rng(0)
+    wave = np.repeat(rng.normal(0, 1e-3, 6000), 320).astype(np.float32)
+    plain, shifted = (WavLm(FakeWavLm()).extract(audio) for audio in (wave, wave + np.float32(0.5)))
+    np.testing.assert_allclose(shifted[1:-1], plain[1:-1], atol=0.02)
+    assert plain.std() > 0.5

@@ -6,23 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from replayer import Replayer  # noqa: E402
+
 from core.backends.cuda_graph import GraphedCall, recorder_for  # noqa: E402
-
-
-class Replayer:
-    """Like a CUDA graph: works on the tensors of the recording and writes into its one output."""
-
-    def __init__(self):
-        self.recorded = 0
-
-    def record(self, function, inputs):
-        self.recorded += 1
-        output = function(*inputs).clone()
-
-        def replay():
-            output.copy_(function(*inputs))
-
-        return replay, output
 
 
 def count_copies(monkeypatch) -> list:

@@ -7,16 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from core.errors import PackError
+from DiffTalk import fit_speech_projection
 from DiffTalk.extras import require
 
 ROOT = Path(__file__).parents[2]
 
 
 def start(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +51,45 @@ def test_a_missing_library_names_the_extra(monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(PackError, match=r"diffusers.*\[difftalk\]"):
         require("diffusers")
+
+
+@pytest.mark.parametrize(
+    "words, says", [(["--width", "48"], "multiples of 32"), (["--size", "50"], "image_size"), (["--batch", "0"], "1")]
+)
+def test_sizes_that_cannot_be_are_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture) -> None:
+    from DiffTalk import benchmark
+
+    assert benchmark.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and says in error and error.count("\n") == 1
+
+
+def test_fitted_components_are_apart_and_of_one_size() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(600, 384)) @ rng.normal(size=(384, 384)) + rng.normal(size=384)
+    mean, matrix, share = fit_speech_projection.fit(rows)
+    found = (rows - mean) @ matrix
+    np.testing.assert_allclose(np.cov(found, rowvar=False), 9 * np.eye(29), atol=1e-3)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-3)
+    total, largest = np.cov(rows, rowvar=False).trace(), np.linalg.eigvalsh(np.cov(rows, rowvar=False))[-29:].sum()
+    assert share == pytest.approx(largest / total)
+
+
+def test_a_projection_that_cannot_be_fitted_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out, short = tmp_path / "p.npz", tmp_path / "short.wav"
+    soundfile.write(short, np.zeros(3200), 16000)
+    for words, says in (([str(tmp_path / "none.wav")], "none.wav"), ([str(short)], "too few")):
+        assert fit_speech_projection.main([*words, "--out", str(out)]) == 2
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [short]
+
+
+def test_benchmark_of_tiny_networks(capsys: pytest.CaptureFixture) -> None:
+    from DiffTalk import benchmark
+
+    assert benchmark.main(["--width", "32", "--size", "32", "--repeat", "1", "--device", "cpu"]) == 0
+    *times, speed = capsys.readouterr().out.splitlines()
+    assert [line.rsplit(maxsplit=4)[0] for line in times] == ["sampling step", "diffusers U-Net", "encode", "decode"]
+    seconds = [float(line.split()[-4]) for line in times]
+    assert min(seconds) > 0 and float(speed.split()[-1]) == pytest.approx(seconds[1] / seconds[0], rel=0.1)

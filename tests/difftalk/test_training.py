@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ pytest.importorskip("diffusers")
 pytest.importorskip("accelerate")
 pytest.importorskip("tensorboard")
 
+from core.errors import InputError  # noqa: E402
 from DiffTalk import train, train_first_stage  # noqa: E402
 from DiffTalk.checkpoint import FULL, open_checkpoint  # noqa: E402
+from DiffTalk.checkpoint_file import read_content  # noqa: E402
 from DiffTalk.config import CONFIGS  # noqa: E402
+from DiffTalk.trainer import Trainer  # noqa: E402
 from DiffTalk.training_step import draw  # noqa: E402
 
 SHORT = [
@@ -61,6 +65,7 @@ def test_resumed_run_equals_the_unbroken_one(
     (whole,) = (tmp_path / "a").iterdir()
     assert sorted(path.name for path in (whole / "images").iterdir()) == ["step=00000002.png", "step=00000004.png"]
     assert open_checkpoint(whole / "checkpoints/last.ckpt").kind == FULL
+    assert 0 < read_content(whole / "checkpoints/best.ckpt")["best"] < 2  # the validation loss at the end
 
     assert run("--resume", str(whole / "checkpoints/step=00000002.ckpt"), "train.steps=4") == 0
     resumed = losses(capsys.readouterr().out)
@@ -98,6 +103,17 @@ def test_first_stage_program(tree: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert train_first_stage.main([*words, "first_stage.steps=4", "first_stage.batch=2"]) == 0
     assert open_checkpoint(out).sizes.codes == 256
     assert "step 4" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs that signal")
+def test_a_signal_asks_for_a_checkpoint_while_training_only() -> None:
+    trainer, before = Trainer.__new__(Trainer), signal.getsignal(signal.SIGUSR1)
+    trainer._save_now = False
+    with pytest.raises(InputError), trainer._signals():
+        signal.raise_signal(signal.SIGUSR1)
+        assert trainer._save_now
+        raise InputError("the loss is not finite")
+    assert signal.getsignal(signal.SIGUSR1) == before
 
 
 def test_noise_of_training_is_decided_by_its_seed() -> None:

@@ -135,6 +135,13 @@ class Fickle:
         if job.output == "die":
             os._exit(9)
         time.sleep(0.3)  # so that jobs are left when a death is noticed
+        if job.output == "linger":
+            leftover = Path(job.audio)
+            leftover.touch()
+            try:
+                time.sleep(60)
+            finally:
+                leftover.unlink()
         return JobReport(job.number, f"{job.output} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '')}")
 
 
@@ -186,17 +193,62 @@ def test_gpus_are_those_that_may_be_used(monkeypatch):
 def test_a_log_that_was_cut_off(tmp_path, speech):
     output = tmp_path / "1.mp4"
     job = BatchJob(1, str(PORTRAIT), str(speech), str(output))
-    log = DoneLog(tmp_path / "j.csv")
-    assert log.pending([job]) == [job]
-    log.add(job, JobReport(1, str(output), 10, 1.0))
-    assert log.pending([job]) == [job]  # the video is not there
+    log = DoneLog(tmp_path / "j.csv", [job])
+    assert log.pending() == [job]
+    log.add(JobReport(1, str(output), 10, 1.0))
+    assert log.pending() == [job]  # the video is not there
     output.write_bytes(b"x")
-    assert log.pending([job]) == []
-    with log.path.open("a") as file:
-        file.write('{"fingerp')
-    assert log.pending([job]) == []
+    assert log.pending() == []
+    with log.path.open("ab") as file:
+        file.write(b'{"fingerp\xff')
+    assert log.pending() == []
     speech.write_bytes(b"another recording")
-    assert log.pending([job]) == [job]
+    assert DoneLog(tmp_path / "j.csv", [job]).pending() == [job]
+
+
+def test_a_job_whose_input_changed_while_it_ran_is_done_again(tmp_path, speech):
+    job = BatchJob(1, str(PORTRAIT), str(speech), str(tmp_path / "1.mp4"))
+    log = DoneLog(tmp_path / "j.csv", [job])
+    Path(job.output).write_bytes(b"made of the old recording")
+    speech.write_bytes(b"another recording")
+    log.add(JobReport(1, job.output, 10, 1.0))
+    assert DoneLog(tmp_path / "j.csv", [job]).pending() == [job]
+
+
+def test_inputs_and_logs_that_are_gone_do_not_end_the_batch(tmp_path, speech, caplog):
+    job = BatchJob(1, str(PORTRAIT), str(speech), str(tmp_path / "1.mp4"))
+    log = DoneLog(tmp_path / "gone" / "j.csv", [job])
+    log.add(JobReport(1, job.output, 10, 1.0))
+    assert "do job 1 again" in caplog.text
+    speech.unlink()
+    log = DoneLog(tmp_path / "j.csv", [job])
+    log.add(JobReport(1, job.output, 10, 1.0))
+    assert log.pending() == [job] and not log.path.exists()
+
+
+def test_one_file_under_two_names_is_written_once(tmp_path):
+    rows = [row("1.mp4"), row("sub/../1.mp4")]
+    with pytest.raises(InputError, match="jobs 1 and 2 both write"):
+        read_jobs(write_csv(tmp_path / "j.csv", rows))
+
+
+def test_a_batch_that_is_stopped_lets_workers_clean_up(fickle, tmp_path):
+    leftover = tmp_path / "leftover"
+    jobs = [BatchJob(i, "s", "a", "x") for i in range(1, 100)] + [BatchJob(100, "t", str(leftover), "linger")]
+    reports = run_in_processes(jobs, 2, {})
+    assert any(leftover.exists() for _ in reports)  # the other worker goes on meanwhile
+    reports.close()
+    assert not leftover.exists()
+
+
+def test_a_worker_that_dies_between_jobs_is_a_failed_job():
+    class Dead:
+        def send(self, job):
+            raise BrokenPipeError
+
+    worker, jobs = job_workers._Worker(None, Dead(), None), [BatchJob(1, "s", "a", "x")]
+    job_workers._give(worker, jobs, set())
+    assert worker.job.number == 1 and not jobs
 
 
 @pytest.mark.slow

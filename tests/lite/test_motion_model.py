@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.atomic_components.controls import blink_rows
+from core.atomic_components.blinks import blink_rows
 from core.errors import PackError
 from core.lite.head_motion import HeadMotion
 from core.lite.motion_model import COND_DIM, MotionModel, blink_intervals

@@ -1,6 +1,7 @@
 """Sound: any rate, channels and container give 16 kHz mono float32 of the right length; bad files are named."""
 
 import math
+import os
 
 import av
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 
 from core.errors import InputError
-from core.media import is_video, read_audio
+from core.media import is_video, read_audio, read_image
 
 
 def tone(rate: int, seconds: float = 1.0, hertz: float = 440.0) -> np.ndarray:
@@ -82,6 +83,29 @@ def test_samples_that_are_not_numbers(tmp_path, bad):
     soundfile.write(tmp_path / "bad.wav", samples, 16000, subtype="FLOAT")
     with pytest.raises(InputError, match="NaN or infinite"):
         read_audio(tmp_path / "bad.wav")
+
+
+def test_levels_that_are_no_sound(tmp_path):
+    soundfile.write(tmp_path / "whole_numbers.wav", (tone(16000) * 2**23).astype(np.float32), 16000, subtype="FLOAT")
+    assert len(read_audio(tmp_path / "whole_numbers.wav")) == 16000
+    soundfile.write(tmp_path / "huge.wav", (tone(16000) * 1e30).astype(np.float32), 16000, subtype="FLOAT")
+    with pytest.raises(InputError, match="samples above 1e.09"):
+        read_audio(tmp_path / "huge.wav")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    for read in (read_audio, read_image):
+        with pytest.raises(InputError, match="is a pipe; save"):
+            read(tmp_path / "pipe.wav")
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".wav", "nul\0.wav"])
+def test_names_that_cannot_be_looked_up(tmp_path, name):
+    for read in (read_audio, read_image):
+        with pytest.raises(InputError, match="cannot open"):
+            read(tmp_path / name)
 
 
 def test_what_cannot_be_read_says_why(tmp_path):

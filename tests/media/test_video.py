@@ -15,7 +15,16 @@ import pytest
 import soundfile
 
 from core.errors import InputError, OutputError
-from core.media import SYNTHETIC_TAG, VideoReader, VideoWriter, check_output, is_image, is_video, read_audio
+from core.media import (
+    SYNTHETIC_TAG,
+    PictureWriter,
+    VideoReader,
+    VideoWriter,
+    check_output,
+    is_image,
+    is_video,
+    read_audio,
+)
 
 
 def frame(index: int, height: int = 96, width: int = 128) -> np.ndarray:
@@ -179,6 +188,14 @@ def test_places_that_cannot_be_written(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_device_is_not_replaced_and_a_name_may_be_too_long(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, text in [(tmp_path / "pipe", "device or pipe"), (tmp_path / ("a" * 300 + ".mp4"), "cannot write there")]:
+        with pytest.raises(OutputError, match=text):
+            check_output(path)
+    assert (tmp_path / "pipe").is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
 def test_the_check_leaves_nothing_and_knows_the_inputs(tmp_path):
     check_output(tmp_path / "a" / "b" / "out.mp4")
     source = tmp_path / "in.mp4"
@@ -299,3 +316,22 @@ def test_reader_names_what_is_wrong(tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InputError, match="cut.mp4"):
         list(VideoReader(path))
+
+
+def test_names_that_look_like_addresses(tmp_path, monkeypatch):
+    """ffmpeg takes what stands before a colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    sound = wav(tmp_path, speech(10))
+    write("12:30 talk.mp4", frames=10, audio=sound)
+    assert is_video("12:30 talk.mp4") and len(list(VideoReader("12:30 talk.mp4"))) == 10
+    assert len(read_audio("12:30 talk.mp4")) > 6000
+
+
+def test_pictures_that_cannot_all_be_put_into_place_leave_none(tmp_path):
+    (tmp_path / "f_1.png").mkdir()
+    writer = PictureWriter(tmp_path / "f_%d.png", (96, 128))
+    for index in range(3):
+        writer.write(frame(index))
+    with pytest.raises(OutputError, match="cannot write the pictures"):
+        writer.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["f_1.png"]

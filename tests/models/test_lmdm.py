@@ -9,12 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from replayer import Replayer  # noqa: E402
+
 from core.errors import InputError  # noqa: E402
 from core.models.lmdm import Lmdm, LmdmSizes  # noqa: E402
-from core.models.lmdm_runner import LmdmRunner  # noqa: E402
 from core.models.modules.rotary import Rotary, rotate  # noqa: E402
 from core.models.sampler import Solver, cosine_schedule, ddim_plan, dpm_plan, make_solver  # noqa: E402
-from core.packs.speed import Speed  # noqa: E402
+from core.packs.lmdm_runner import LmdmRunner  # noqa: E402
+from core.settings.speed import Speed  # noqa: E402
 
 NET, LIMIT, RUN_LIMIT, TAP_LIMIT = "lmdm", 5e-5, 1e-4, 1e-4
 TINY = LmdmSizes(frames=5, motion=7, cond=9, width=16, heads=2, feedforward=24, encoder_layers=1, decoder_layers=2)
@@ -212,18 +214,6 @@ def test_wrong_sizes():
         Lmdm(TINY).prepare(torch.zeros(1, 7), torch.zeros(1, 5, 8))
 
 
-class Replayer:
-    """In place of CUDA graphs: replays by calling again, on the tensors of the recording."""
-
-    def __init__(self):
-        self.recorded = 0
-
-    def record(self, function, inputs):
-        self.recorded += 1
-        output = function(*inputs).clone()
-        return lambda: output.copy_(function(*inputs)), output
-
-
 @pytest.mark.parametrize("method", ["ddim", "dpm"])
 def test_recorded_clips_equal_plain_ones(tiny, method):
     recorder = Replayer()
@@ -256,7 +246,7 @@ def test_lack_of_memory_is_said_in_one_line(tiny, monkeypatch):
 
 def test_compiled_layers_give_the_same_clip(tiny, monkeypatch):
     from core.backends.compiled import CompiledCall
-    from core.models import lmdm_runner
+    from core.packs import lmdm_runner
 
     plain, solver = LmdmRunner(tiny), make_solver("dpm", 2)
     x, noise = plain.array(np.ones((1, 5, 7))), plain.array(np.zeros((0, 1, 5, 7)))

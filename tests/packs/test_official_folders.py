@@ -16,7 +16,8 @@ from core.packs import official_folders
 from core.packs import pack as packs
 from core.packs.official_folders import BUILT_IN, default_config, fit_names
 from core.packs.pack import best_pack, open_pack
-from core.settings.config import load_config, make_options
+from core.settings.config import load_config
+from core.settings.run_options import make_options
 
 NETS = (
     *("appearance_extractor", "blaze_face", "decoder", "face_mesh", "hubert", "insightface_det", "landmark106"),

@@ -13,12 +13,12 @@ import soundfile
 import yaml
 
 from core.errors import InputError, PackError
-from core.jobs.job import RunResult
 from core.media import read_audio
 from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME
 from core.packs import pack as packs
 from core.packs.official import build
 from core.packs.pack import best_pack, find_models, open_pack
+from core.runs.file_job import RunResult
 from core.sdk import StreamSDK
 from core.settings.config import load_config
 

@@ -8,7 +8,7 @@ import yaml
 
 from core.errors import PackError
 from core.packs.pack import EMBEDDED, find_models, load_pack, open_pack, override
-from core.settings.config import PackConfig
+from core.settings.options import PackConfig
 
 OFFICIAL = {
     "base_cfg": {

@@ -29,6 +29,7 @@ PACK = ROOT / "checkpoints" / "ditto_lite"
 HERE = RunOptions(workers=0, quiet=True)
 FEATURES = FeatureOptions(data_root="ditto_lite", emo_source="neutral")
 FRAMES = 12
+HANG = 240  # seconds after which a program hangs, not just waits its turn
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +213,9 @@ def command(info, *more):
     return [sys.executable, str(script), *outputs, *options, *more]
 
 
-def children(pid):
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def workers_of(process):
+    pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 @pytest.mark.slow
@@ -231,19 +233,19 @@ def test_killed_runs_and_workers(tmp_path, make_clip, write_info):
         return process
 
     process = run_until(2)
+    orphans = workers_of(process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_for_quiet(status)
+    wait_for_end(orphans)
     done = count_steps(status)
     assert 0 < done < 3 * len(ALL_STEPS) and not (tmp_path / "list.json").exists()
 
     process = run_until(done + 2)
-    workers = [pid for pid in children(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    os.kill(workers[0], signal.SIGKILL)
-    output = process.communicate()[0].decode()
+    os.kill(workers_of(process)[0], signal.SIGKILL)
+    output = process.communicate(timeout=HANG)[0].decode()
     assert process.returncode == 2 and "was killed (SIGKILL)" in output and "2 usable" in output, output
 
-    finished = subprocess.run(command(info, "--workers", "1"), capture_output=True, text=True)
+    finished = subprocess.run(command(info, "--workers", "1"), capture_output=True, text=True, timeout=HANG)
     assert finished.returncode == 0 and "3 usable" in finished.stdout and "DONE" in finished.stdout, finished
     assert len(json.loads((tmp_path / "list.json").read_text())) == 6
     assert not list(tmp_path.rglob(".prepare*"))
@@ -263,7 +265,7 @@ def test_an_interrupted_run_cleans_up(tmp_path, make_clip, write_info):
     while process.poll() is None and not list((tmp_path / "video").glob(".prepare*")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    said = process.communicate()[1].decode()
+    said = process.communicate(timeout=HANG)[1].decode()
     assert process.returncode == 130 and "the same command goes on" in said and "Traceback" not in said
     assert not list(tmp_path.rglob(".prepare*")) and not list(tmp_path.rglob("*.tmp"))
 
@@ -278,12 +280,12 @@ def count_steps(status):
     return total
 
 
-def wait_for_quiet(status):
-    """The orphaned worker ends its clip, then notices."""
-    before = -1
-    while count_steps(status) != before:
-        before = count_steps(status)
-        time.sleep(1.5)
+def wait_for_end(pids):
+    """The orphaned workers end their step, then notice."""
+    end = time.monotonic() + HANG
+    while any(Path(f"/proc/{pid}").is_dir() for pid in pids):
+        assert time.monotonic() < end, "an orphaned worker goes on"
+        time.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -96,11 +96,12 @@ def test_links_are_those_of_the_reference(golden, tmp_path):
 def test_the_shell_driver(info):
     driver = ["bash", str(ROOT / "prepare_data" / "prepare_data.sh")]
     env = {**os.environ, "PYTHON": sys.executable}
-    short = subprocess.run([*driver, "a", "b"], capture_output=True, text=True, env=env)
+    short = subprocess.run([*driver, "a", "b"], capture_output=True, text=True, env=env, timeout=120)
     assert short.returncode == 2 and short.stderr.startswith("error: usage")
     outputs = [str(info.parent / name) for name in ("l.json", "p.pkl")]
     more = ["--data_root", "ditto_lite", "--seq_frames", "10", "--workers", "0", "--emo_source", "neutral"]
-    done = subprocess.run([*driver, str(info), *outputs, *more], capture_output=True, text=True, env=env, cwd="/")
+    command = [*driver, str(info), *outputs, *more]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd="/", timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-5:-1] == ["[prepare_data]", *outputs, "DONE"]
     assert "ALL FRAMES ARE MARKED NEUTRAL" in done.stderr
@@ -120,6 +121,7 @@ def test_data_info_for_folders(tmp_path, capsys):
     (tmp_path / "b" / "x.mkv").touch()
     assert run("make_data_info", str(out), str(tmp_path / "a"), str(tmp_path / "b")) == 2
     assert "more than one clip" in capsys.readouterr().err
+    assert json.loads((out / "data_info.json").read_text()) == content  # the good one is still there
 
 
 def test_example_data_info(tmp_path, capsys):

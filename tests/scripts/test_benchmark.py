@@ -80,7 +80,7 @@ def test_plain_path_gives_the_pictures_of_the_product(bench):
     torch = pytest.importorskip("torch")
     from core.backends.pytorch import KINDS, TorchSession, make_sizes
     from core.models.modules.fold import fold_constants
-    from core.models.renderer import TorchRenderer
+    from core.packs.torch_renderer import TorchRenderer
     from scripts.benchmarks.plain import PlainRenderer
 
     sizes = {
@@ -143,5 +143,5 @@ def test_a_file_that_is_no_report_is_not_replaced(bench, jobs, tmp_path, capsys)
 
 def test_command_line():
     command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "--batch", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 2 and done.stderr == "error: --runs and --batch start at 1\n" and not done.stdout

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.settings.config import load_config, make_options
+from core.settings.config import load_config
+from core.settings.run_options import make_options
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "cfg_to_yaml.py"
 RNG = np.random.default_rng(0)

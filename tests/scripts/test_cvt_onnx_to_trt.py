@@ -17,9 +17,9 @@ onnx = pytest.importorskip("onnx")
 
 from core.backends.engine_tag import read_tag  # noqa: E402
 from core.backends.onnx import load_session  # noqa: E402
+from core.backends.onnx_compare import random_inputs  # noqa: E402
 from core.backends.tensorrt import load_engine  # noqa: E402
 from core.errors import InputError  # noqa: E402
-from core.onnx_graph.compare import random_inputs  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "cvt_onnx_to_trt.py"
@@ -65,7 +65,7 @@ def copy_of(pack, target, *names):
 
 def test_plan_needs_neither_tensorrt_nor_gpu(pack, tmp_path):
     run = [sys.executable, str(SCRIPT), "--onnx_dir", str(pack), "--trt_dir", str(tmp_path / "trt"), "--plan"]
-    found = subprocess.run(run, capture_output=True, text=True)
+    found = subprocess.run(run, capture_output=True, text=True, timeout=120)
     assert found.returncode == 0, found.stderr
     lines = found.stdout.splitlines()
     assert lines[-1] == "12 networks, 0 failed" and not (tmp_path / "trt").exists()
@@ -79,7 +79,7 @@ def test_plan_needs_neither_tensorrt_nor_gpu(pack, tmp_path):
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed")
 def test_without_tensorrt_it_is_one_line(pack, tmp_path):
     run = [sys.executable, str(SCRIPT), "--onnx_dir", str(pack), "--trt_dir", str(tmp_path / "trt")]
-    found = subprocess.run(run, capture_output=True, text=True)
+    found = subprocess.run(run, capture_output=True, text=True, timeout=120)
     assert found.returncode == 2 and not found.stdout and found.stderr.count("\n") == 1
     assert "needs the package tensorrt" in found.stderr.replace("need the", "needs the")
     assert "[trt]" in found.stderr

@@ -184,7 +184,7 @@ def test_figures_that_cannot_be_written_are_one_line(talking, tmp_path):
 
 def run_script(*arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240)
 
 
 def test_command_compares_folders(talking, tmp_path):

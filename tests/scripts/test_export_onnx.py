@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from core.errors import PackError  # noqa: E402
 from core.models.modules.fold import fold_constants  # noqa: E402
 from core.onnx_graph.prepare import prepare  # noqa: E402
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 NETS = ("appearance_extractor", "motion_extractor", "warp_network", "decoder", "stitch_network", "lmdm")
 TOLERANCE = 1e-4
 SIDES = {"feature_3d": 32, "feature": 16, "image": 64}  # of the shrunk inputs

@@ -25,12 +25,12 @@ from core.backends.checkpoint import load_network, load_state_dict  # noqa: E402
 from core.backends.onnx import load_session  # noqa: E402
 from core.backends.onnx_header import read_onnx_header  # noqa: E402
 from core.models.manifest import load_manifest  # noqa: E402
-from core.settings.config import load_config, make_options  # noqa: E402
+from core.settings.config import load_config  # noqa: E402
 from core.settings.options import CropOptions  # noqa: E402
+from core.settings.run_options import make_options  # noqa: E402
 from core.utils.crop import crop_image, face_parts  # noqa: E402
 from core.utils.eyes import eye_state  # noqa: E402
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PYTORCH_AUX = {
     *("det_10g.onnx", "2d106det.onnx", "landmark203.onnx", "hubert_streaming_fix_kv.onnx"),
     *("blaze_face.onnx", "face_mesh.onnx"),

@@ -24,7 +24,7 @@ def command(*arguments, env=None):
 
 def failed(*arguments, env=None):
     process = command(*arguments, env=env)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert "Traceback" not in err and out == ""
     return process.returncode, err
 
@@ -38,7 +38,7 @@ def test_it_listens_on_this_machine_only_and_stops_on_a_signal(tmp_path):
         with urllib.request.urlopen(f"{address}/ready", timeout=30) as answer:
             assert json.load(answer)["ready"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) in (0, 130)
+        assert process.wait(60) in (0, 130)
         assert "Traceback" not in process.stderr.read()
     finally:
         process.kill()

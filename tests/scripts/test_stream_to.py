@@ -59,9 +59,10 @@ def test_rtmp(tmp_path):
     try:
         done = run_script("--sink", url, "--audio_path", SENTENCE)
         assert done.returncode == 0, done.stderr
-        server.wait(20)
+        server.wait(60)
     finally:
         server.kill()
+        server.wait()
     with av.open(str(received)) as container:
         assert len(list(container.decode(video=0))) > 80
     assert loudness(received).max() > 0.03

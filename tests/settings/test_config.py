@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from core.errors import InputError, PackError
-from core.settings.config import RANGES, PackConfig, RunOptions, load_config, make_options, option_names
+from core.settings.config import load_config
+from core.settings.options import PackConfig, RunOptions
+from core.settings.run_options import RANGES, make_options, option_names
 from core.settings.safe_pickle import load_plain_pickle
 
 # the table of spec section 3
@@ -256,6 +258,12 @@ def test_random_bytes_only_ever_raise_a_pack_error(file, data):
         pass
 
 
+def test_numpy_numbers_in_sets_come_through(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"a": {np.float32(2.5)}, "b": frozenset([np.int64(3)])}))
+    value = load_plain_pickle(tmp_path / "a.pkl")
+    assert value == {"a": {2.5}, "b": frozenset([3])}
+
+
 @given(st.data())
 def test_damaged_array_pickles_only_ever_raise_a_pack_error(file, data):
     good = bytearray(pickle.dumps({"a": np.arange(12.0).reshape(3, 4), "b": [np.int16(3)]}, 4))
@@ -269,6 +277,12 @@ def test_damaged_array_pickles_only_ever_raise_a_pack_error(file, data):
         load(bytes(good), file)
     except PackError:
         pass
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused(value):
+    with pytest.raises(InputError, match=f"'delta_exp' is {value}; it must be a finite number"):
+        make_options(delta_exp=value)
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -297,6 +311,6 @@ def test_the_pack_has_other_defaults_online():
 def test_sizes_of_an_audio_window_are_three_whole_numbers():
     assert make_options(chunksize=[3, 5, 2]).chunksize == (3, 5, 2)
     assert make_options().chunksize is None
-    for wrong in ((3, 5), 5, "3,5,2", (3, 5, 2.5), (1, 2, None)):
+    for wrong in ((3, 5), 5, "3,5,2", (3, 5, 2.5), (1, 2, None), (3, float("inf"), 2), (3, float("nan"), 2)):
         with pytest.raises(InputError, match="chunksize.*3 whole numbers"):
             make_options(chunksize=wrong)

@@ -3,8 +3,8 @@
 import pytest
 
 from core.errors import InputError
-from core.settings.config import make_options
 from core.settings.conflicts import check_conflicts, check_live
+from core.settings.run_options import make_options
 
 
 @pytest.mark.parametrize("given, words", [

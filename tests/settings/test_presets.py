@@ -3,7 +3,8 @@
 import pytest
 
 from core.errors import InputError
-from core.settings.config import PackConfig, make_options
+from core.settings.options import PackConfig
+from core.settings.run_options import make_options
 
 PACK = PackConfig(default_kwargs={"overlap_v2": 70, "smo_k_s": 13, "sampling_timesteps": 10})
 

@@ -100,3 +100,9 @@ def test_bad_files(tmp_path, name, text, words):
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match="nothing.yaml"):
         read_timeline(tmp_path / "nothing.yaml", KNOWN)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.yaml"])
+def test_endless_nesting_is_one_line(tmp_path, name):
+    with pytest.raises(InputError, match="cannot read this timeline"):
+        read_timeline(write(tmp_path / name, "[" * 5000 + "]" * 5000), KNOWN)

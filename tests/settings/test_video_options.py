@@ -112,6 +112,7 @@ def test_a_sequence_of_pictures_is_played_in_order(sdk, tmp_path, loop, order):
     folder = tmp_path / "in"
     folder.mkdir()
     picture = read_image(EXAMPLE / "portrait.png", SIZE)
+    (folder / "7.png").mkdir()  # no picture, whatever its name
     for k in range(3):  # 9, 10, 11: sorted by number, not by letters
         marked = picture.copy()
         marked[:16, :16] = 100 * k

@@ -118,6 +118,8 @@ def test_bad_text_is_one_line(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_folder_that_is_not_there_is_made(tmp_path):
+    write_yaml(tmp_path / "none" / "a.yaml", {"a": 1})
+    assert read_yaml(tmp_path / "none" / "a.yaml") == {"a": 1}
     with pytest.raises(OutputError, match="cannot be written"):
-        write_yaml(tmp_path / "none" / "a.yaml", {"a": 1})
+        write_yaml(tmp_path / "none" / "a.yaml" / "b.yaml", {"a": 1})

@@ -27,3 +27,16 @@ def test_runs_may_overlap_in_any_order():
         assert threads() == {1}
         limit.leave()
         assert threads() == before
+
+
+def test_runs_of_two_sdks_share_the_limit():
+    """BLAS has one for the process: whoever leaves last brings the old number back."""
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        first, second = BlasLimit(), BlasLimit()
+        first.enter()
+        second.enter()
+        first.leave()
+        assert threads() == {1}
+        second.leave()
+        assert threads() == before

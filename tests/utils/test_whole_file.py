@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from core.utils.whole_file import whole_file
@@ -24,3 +26,12 @@ def test_a_failure_keeps_the_old_file(tmp_path, error):
         part.write_text("ne")
         raise error
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_or_device_is_not_replaced(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a file that can be replaced"), whole_file(path):
+        pass
+    assert path.is_fifo() and list(tmp_path.iterdir()) == [path]

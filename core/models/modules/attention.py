@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.models.modules.dropout import drop
+
 
 class Attention(nn.Module):
     """Parameters as in `torch.nn.MultiheadAttention`: rows of the input projection are queries, keys, values.
@@ -39,7 +41,11 @@ class Attention(nn.Module):
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """(B, H, L, d), (B, H, S, d), (B, H, S, d) -> (B, L, W), after the output projection."""
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
+        if dropout and queries.device.type == "cpu":  # where the fused kernel has no dropout
+            scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+            mixed = drop(scores.softmax(dim=-1), dropout) @ values
+        else:
+            mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def forward(self, turned: Tensor, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.models.modules.attention import Attention
+from core.models.modules.dropout import Dropout
 from core.models.modules.rotary import Rotary, Table, rotate
 
 
@@ -19,7 +20,7 @@ class ConditionEncoderLayer(nn.Module):
         self.linear2 = nn.Linear(feedforward, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.rotary = rotary  # unused here: checkpoints hold a copy of the frequencies in every layer
 
     def forward(self, x: Tensor, table: Table) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.models.modules.attention import Attention
+from core.models.modules.dropout import Dropout
 from core.models.modules.rotary import Rotary, Table, rotate
 
 Memory = tuple[Tensor, Tensor]  # keys and values of one layer's cross-attention, each (B, H, S, d)
@@ -49,16 +50,16 @@ class FilmDecoderLayer(nn.Module):
         self.film1 = Film(width)
         self.film2 = Film(width)
         self.film3 = Film(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.rotary = rotary  # unused here: checkpoints hold a copy of the frequencies in every layer
 
     def films(self, t: Tensor) -> Tensor:
         """Time vectors (N, B, W) -> (N, 3, B, 2 W)."""
         return torch.stack((self.film1(t), self.film2(t), self.film3(t)), dim=1)
 
-    def memory(self, tokens: Tensor, table: Table) -> Memory:
-        """Tokens (B, S, W) and the angles of their positions -> keys and values."""
-        return self.multihead_attn.keys(rotate(tokens, table)), self.multihead_attn.values(tokens)
+    def memory(self, turned: Tensor, tokens: Tensor) -> Memory:
+        """Tokens (B, S, W), turned by the angles of their positions and as they are -> keys and values."""
+        return self.multihead_attn.keys(turned), self.multihead_attn.values(tokens)
 
     def forward(self, x: Tensor, memory: Memory, films: Tensor, table: Table) -> Tensor:
         """One layer.
@@ -97,8 +98,9 @@ class FilmDecoder(nn.Module):
         return torch.stack([layer.films(t) for layer in self.stack], dim=1)
 
     def memory(self, tokens: Tensor, table: Table) -> tuple[Memory, ...]:
-        """Normalised tokens (B, S, W) -> keys and values of every layer."""
-        return tuple(layer.memory(tokens, table) for layer in self.stack)
+        """Normalised tokens (B, S, W) and the angles of their positions -> keys and values of every layer."""
+        turned = rotate(tokens, table)
+        return tuple(layer.memory(turned, tokens) for layer in self.stack)
 
     def forward(self, x: Tensor, memory: tuple[Memory, ...], films: Tensor, table: Table) -> Tensor:
         """x (B or b, L, W), memory of every layer, films (layers, 3, B, 2 W) -> (B, L, W)."""

@@ -28,5 +28,13 @@ class Rotary(nn.Module):
 def rotate(x: Tensor, table: Table) -> Tensor:
     """Turn neighbours (2i, 2i + 1) of x (..., L, W) by the angle of their position."""
     cos, sin = table
+    if x.requires_grad and _has_complex(x):
+        turned = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * torch.complex(cos, sin)  # one pass each way
+        return torch.view_as_real(turned).flatten(-2)
     a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
     return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
+
+
+def _has_complex(x: Tensor) -> bool:
+    """Whether complex products are at hand: not in half precision, not in what is exported or compiled."""
+    return x.dtype == torch.float32 and x.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()

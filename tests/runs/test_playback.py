@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.streaming import playback
-from core.streaming.playback import BUFFER, PlaybackMeter, keep_pace
+from core.runs import playback
+from core.runs.playback import BUFFER, PlaybackMeter, keep_pace
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from core.atomic_components.decode_f3d import DecodeBatchF3D  # noqa: E402
 from core.atomic_components.warp_f3d import WarpBatchF3D  # noqa: E402
 from core.avatars.avatar import Frame  # noqa: E402
 from core.backends.pytorch import KINDS, TorchSession, make_sizes  # noqa: E402
-from core.backends.session_renderer import SessionRenderer  # noqa: E402
 from core.errors import InputError  # noqa: E402
 from core.models.modules.fold import fold_constants  # noqa: E402
-from core.models.renderer import TorchRenderer  # noqa: E402
-from core.packs.speed import Speed  # noqa: E402
+from core.packs.session_renderer import SessionRenderer  # noqa: E402
+from core.packs.torch_renderer import TorchRenderer  # noqa: E402
+from core.settings.speed import Speed  # noqa: E402
 
 SIZES = {
     "appearance_extractor": {"widths": [4, 4, 4], "channels": 2, "depth": 2, "res_blocks": 1},
@@ -172,7 +172,7 @@ def test_decoded_picture_has_channels_last_and_the_range_of_bytes():
 @pytest.mark.slow
 def test_compiled_networks_give_the_same_pictures(frames, monkeypatch):
     from core.backends.compiled import CompiledCall
-    from core.models import renderer as module
+    from core.packs import torch_renderer as module
 
     features, x_s, x_d = frames
     expected = one_by_one(make(), features, x_s[:2], x_d[:2])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from core.packs.speed import Speed, split_speed
+from core.settings.speed import Speed, split_speed
 
 
 def test_options_are_taken_out_of_others():
@@ -88,7 +88,7 @@ def test_the_embedded_pack_says_that_it_takes_no_part(caplog):
 )
 def test_options_go_before_the_configuration(monkeypatch, name, entry, speed, device, precision):
     from core.packs import official
-    from core.settings.config import PackConfig
+    from core.settings.options import PackConfig
 
     seen = []
     monkeypatch.setattr(official, "load", lambda path, where, **more: seen.append((where, more["speed"].precision)))
@@ -98,7 +98,7 @@ def test_options_go_before_the_configuration(monkeypatch, name, entry, speed, de
 
 @pytest.mark.parametrize("method", ["ddim", "dpm"])
 def test_sampler_is_an_option_of_a_run(method):
-    from core.settings.config import make_options
+    from core.settings.run_options import make_options
 
     assert make_options(sampler=method).motion.sampler == method
     with pytest.raises(InputError, match="option 'sampler' is 'euler'; it must be ddim or dpm"):

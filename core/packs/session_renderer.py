@@ -10,7 +10,7 @@ import numpy as np
 from core.backends.handover import LastUpload, on_gpu, share_gpu
 from core.backends.session import CheckedSession
 from core.interfaces import BatchRenderer
-from core.packs.speed import Speed
+from core.settings.speed import Speed
 
 
 class SessionRenderer:

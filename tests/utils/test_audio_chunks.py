@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.atomic_components.audio_chunks import MAX_FRAMES, ChunkFeed, checked_first, checked_samples, checked_size
 from core.errors import InputError
+from core.utils.audio_chunks import MAX_FRAMES, ChunkFeed, checked_first, checked_samples, checked_size
 
 
 def windows(audio: np.ndarray, size: tuple[int, int, int]) -> list[np.ndarray]:

@@ -1,23 +1,20 @@
-"""Controls, fades and blink times: what a run decides before its first frame (spec pipeline.md 13.5, 13.6)."""
+"""Controls of single frames and of all, in every form in which they are given; fades (spec pipeline.md 13.6, 13.7)."""
 
 from __future__ import annotations
 
-import difflib
-import itertools
-import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from core.atomic_components.emotion import parse_emotion
 from core.errors import InputError
+from core.settings.emotions import parse_emotion
+from core.settings.names import unknown_name
 from core.settings.options import CONTROL_RANGES, ControlOptions
 from core.settings.timeline import Timeline
 
 Controls = Mapping[str, Any]
-BLINK_GAP = (60, 100)  # frames, both included
 # control -> least and greatest value; None: other than one number
 CONTROLS = {**CONTROL_RANGES, "fade_alpha": (0.0, 1.0), "delta_exp": None, "fade_out_keys": None, "emo": None}
 
@@ -79,7 +76,7 @@ def check_controls(controls: dict[str, Any], where: str) -> dict[str, Any]:
     """The controls as they are. Raises InputError for one that does not exist or is out of its range."""
     for name, value in controls.items():
         if name not in CONTROLS:
-            raise InputError(f"{where}: {_unknown(name)}")
+            raise InputError(f"{where}: {unknown_name('control', name, CONTROLS)}")
         if name == "emo":
             parse_emotion(value)
         if CONTROLS[name] is None:
@@ -89,12 +86,6 @@ def check_controls(controls: dict[str, Any], where: str) -> dict[str, Any]:
         if not number or not low <= value <= high:
             raise InputError(f"{where}: {name} is {value!r}; it must be {low:g} .. {high:g}")
     return controls
-
-
-def _unknown(name: Any) -> str:
-    near = difflib.get_close_matches(str(name), CONTROLS, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(CONTROLS)}"
-    return f"unknown control '{name}'; {hint}"
 
 
 def merged_controls(
@@ -122,40 +113,3 @@ def build_controls(
         for i in range(max(n - fade_out - 1, 0), n):
             fades[i] = {"fade_alpha": (n - 1 - i) / fade_out}
     return merged_controls(ctrl_info, fades)
-
-
-def blink_rows(n: int, rows: int, spacing: int | Sequence[int], rng: random.Random) -> list[int]:
-    """For each of n frames the row of the blink array to add, 0 = open.
-
-    Args:
-        rows: length of one blink in frames.
-        spacing: frames between blinks: 0 or an empty list random, positive fixed, negative none, a list cycled.
-
-    Raises InputError for a spacing that is no whole number.
-    """
-    out = [0] * n
-    gaps = _fixed_gaps(spacing)
-    if gaps is not None and gaps[0] < 0 and not isinstance(spacing, (list, tuple)):
-        return out
-    start, margin, following = _first_gaps(gaps, rng)
-    limit = n - max(margin, rows)
-    while start < limit:
-        out[start : start + rows] = range(rows)
-        start += rows + next(following)
-    return out
-
-
-def _fixed_gaps(spacing: int | Sequence[int]) -> list[int] | None:
-    """The gaps to cycle through, or None for random ones."""
-    gaps = list(spacing) if isinstance(spacing, (list, tuple)) else [spacing]
-    if not all(isinstance(gap, (int, np.integer)) and not isinstance(gap, bool) for gap in gaps):
-        raise InputError(f"delta_eye_open_n is {spacing!r}; give whole frames between blinks, or a list of them")
-    is_random = not gaps or gaps == [0] and not isinstance(spacing, (list, tuple))
-    return None if is_random else [int(gap) for gap in gaps]
-
-
-def _first_gaps(gaps: list[int] | None, rng: random.Random) -> tuple[int, int, Iterator[int]]:
-    """Frames before the first blink, frames to leave at the end, and the gaps after each blink."""
-    if gaps is None:
-        return rng.randint(*BLINK_GAP), rng.randint(*BLINK_GAP), iter(lambda: rng.randint(*BLINK_GAP), None)
-    return gaps[0], gaps[-1], itertools.islice(itertools.cycle(gaps), 1, None)

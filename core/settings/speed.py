@@ -24,8 +24,9 @@ class Speed:
         precision: "fp32", "fp16", "bf16", or "auto": fp16 on a GPU, fp32 on the CPU. Stitching and motion generation,
             which cost next to nothing, stay in fp32.
         compile: run the PyTorch networks through torch.compile, which takes minutes once.
-        cuda_graphs: on a GPU, record the PyTorch networks as CUDA graphs and replay those.
-        batch_size: frames that warp and decode take at once where that many wait; 0: 8 on a GPU, else 1.
+        cuda_graphs: on a GPU, record networks of PyTorch and TensorRT as CUDA graphs and replay those.
+        batch_size: frames that warp and decode take at once where that many wait; 0: 8 on a GPU, else 1. ONNX and
+            TensorRT networks take several only where they were exported with a free batch.
 
     Raises InputError for a value that is none of these.
     """

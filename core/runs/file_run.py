@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from core.atomic_components.audio_chunks import ChunkFeed
-from core.atomic_components.controls import Controls
 from core.atomic_components.speech import LiveSpeech, Speech
 from core.atomic_components.writer import Writer
 from core.errors import InputError, OutputError
@@ -16,7 +14,9 @@ from core.interfaces import AudioEncoder
 from core.media import VideoWriter
 from core.motion import FPS
 from core.pipeline import Pipeline
-from core.run_plan import RunPlan
+from core.runs.plan import RunPlan
+from core.settings.controls import Controls
+from core.utils.audio_chunks import ChunkFeed
 from core.utils.blas import BlasLimit
 
 
@@ -37,13 +37,16 @@ class FileRun:
         self._given = 0  # rows of features handed to the stages by run_chunk()
         self._fed = False  # whether the stages have got any speech
         self._voice: np.ndarray | None = None  # of the clip that extract() has heard last
-        how = plan.options.writer
-        size = plan.avatar.frames[0].shape[:2]
-        self._video = VideoWriter(path, size, FPS, how.crf, tag=how.tag)
-        self._pipeline = Pipeline([*plan.frames(), *plan.pictures(), Writer(self._video).stage()])
+        how, stages = plan.options.writer, [*plan.frames(), *plan.pictures()]
+        self._video = VideoWriter(path, plan.avatar.frames[0].shape[:2], FPS, how.crf, tag=how.tag)
+        self._pipeline = Pipeline([*stages, Writer(self._video).stage()])
         self._open = True
         self._blas.enter()
-        self._pipeline.start()
+        try:
+            self._pipeline.start()
+        except BaseException:
+            self.cancel()
+            raise
 
     def set_length(self, n: int, fade_in: int, fade_out: int, ctrl_info: Mapping | Iterable[Controls] | None) -> None:
         """See `RunPlan.set_length`."""
@@ -97,7 +100,7 @@ class FileRun:
             self._leave()
         made, expected = self._plan.motion.made, self._plan.motion.expected()
         if self._video.frames != made or made != expected:
-            self.path.unlink(missing_ok=True)
+            self._video.remove()
             raise OutputError(f"{self.path}: {self._video.frames} frames were made for {expected} frames of speech")
 
     def cancel(self) -> None:

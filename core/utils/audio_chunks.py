@@ -11,6 +11,7 @@ from core.errors import InputError
 from core.motion import SAMPLES_PER_FRAME
 
 CHUNK_SIZE = (3, 5, 2)  # past, current and future frames of a window, as in the reference
+FEATURE_DIM = 1024  # numbers per row of HuBERT and WavLM
 EXTRA = 80  # samples that HuBERT's receptive field needs beyond its hops
 MAX_FRAMES = 500  # of a window: 20 s, beyond which attention costs more than it gives
 
@@ -67,6 +68,14 @@ def checked_first(first_step: int | None, step: int) -> int:
     if not isinstance(first_step, (int, np.integer)) or not 1 <= first_step <= step:
         raise InputError(f"first step {first_step} is not usable; it must be 1 .. {step} frames")
     return int(first_step)
+
+
+def as_samples(audio: Any) -> np.ndarray:
+    """Audio from a caller -> (m,) float32 at 16 kHz; 16-bit whole numbers become -1 .. 1. Raises InputError."""
+    samples = np.asarray(audio)
+    if samples.dtype.kind not in "fi":
+        raise InputError(f"the audio is {samples.dtype}; give (samples,), 16 kHz mono, int16 or float")
+    return checked_samples(samples / np.float32(32768) if samples.dtype == np.int16 else samples)
 
 
 def checked_samples(audio: Any) -> np.ndarray:

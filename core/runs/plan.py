@@ -9,11 +9,8 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from core.atomic_components.audio2motion import Audio2Motion, OfflineMotion, OnlineMotion, warmup_rows
 from core.atomic_components.condition_handler import Character, ConditionHandler, ConditionParts
-from core.atomic_components.controls import Controls, merged_controls, overall_controls
 from core.atomic_components.motion_stitch import MotionStitch
 from core.atomic_components.putback import PutBack
 from core.atomic_components.retime import Retime
@@ -24,8 +21,9 @@ from core.errors import InputError
 from core.interfaces import Models
 from core.motion import FPS, transform_keypoints
 from core.pipeline import Stage
-from core.rendering import render_stages
-from core.settings.config import PackConfig, RunOptions
+from core.runs.rendering import render_stages
+from core.settings.controls import Controls, merged_controls, overall_controls
+from core.settings.options import PackConfig, RunOptions
 from core.utils.color_match import SeamColours
 from core.utils.mask import blend_mask, region_masks
 
@@ -194,18 +192,3 @@ class _OnFirstUse:
 def _intervals(draw: Any, seed: int, frames: int) -> list[int]:
     """The blinks of a seed, the same however often they are asked for."""
     return draw(random.Random(seed), frames)
-
-
-def as_samples(audio: Any) -> np.ndarray:
-    """Audio from a caller -> (m,) float32 at 16 kHz; 16-bit whole numbers become -1 .. 1. Raises InputError."""
-    samples = np.asarray(audio)
-    if samples.dtype == np.int16:
-        samples = samples / np.float32(32768)
-    if samples.dtype.kind not in "fi" or samples.ndim != 1:
-        raise InputError(
-            f"the audio is {samples.dtype} of shape {samples.shape}; give (samples,), 16 kHz mono, int16 or float"
-        )
-    samples = samples.astype(np.float32, copy=False)
-    if not np.isfinite(samples).all():
-        raise InputError("the audio holds NaN or infinite samples")
-    return samples

@@ -17,9 +17,9 @@ from core.atomic_components.decode_f3d import DecodeBatchF3D  # noqa: E402
 from core.atomic_components.warp_f3d import WarpBatchF3D  # noqa: E402
 from core.avatars.avatar import Avatar, Frame  # noqa: E402
 from core.backends.onnx import load_session  # noqa: E402
-from core.backends.session_renderer import SessionRenderer  # noqa: E402
 from core.backends.tensorrt import load_engine  # noqa: E402
-from core.packs.speed import Speed  # noqa: E402
+from core.packs.session_renderer import SessionRenderer  # noqa: E402
+from core.settings.speed import Speed  # noqa: E402
 
 VOLUME, POINTS, WARPED, PICTURE = (2, 3, 4, 4), (21, 3), (2, 4, 4), (3, 4, 4)
 
@@ -145,3 +145,11 @@ def test_a_source_is_uploaded_once(frames, tmp_path, trt):
         renderer.warp_batch([features[0]] * 4, x_s[:4], x_d[:4])
     renderer.warp_batch([features[1]] * 4, x_s[:4], x_d[:4])
     assert uploads == [1, 4, 4]
+
+
+def test_the_pack_hands_its_options_on(tmp_path):
+    from core.packs.official import _renderer
+
+    plain = make("onnx", tmp_path, "n")
+    sessions = {"appearance_extractor_cfg": plain._warp, "warp_network_cfg": plain._warp, "decoder_cfg": plain._decoder}
+    assert _renderer(sessions, Speed(batch_size=5)).batch.size == 5

@@ -14,7 +14,7 @@ from core.backends.lane import Lane
 from core.backends.out_of_memory import out_of_memory
 from core.models.lmdm import Lmdm
 from core.models.sampler import Denoiser, Solver
-from core.packs.speed import Speed
+from core.settings.speed import Speed
 
 
 class LmdmRunner:

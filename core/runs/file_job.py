@@ -17,8 +17,8 @@ from core.errors import OutputError
 from core.media import PictureWriter, VideoWriter, open_output
 from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME, num_frames
 from core.pipeline import Pipeline, Stage, StageTiming
-from core.run_plan import RunPlan
-from core.streaming.playback import LiveReport, PlaybackMeter, keep_pace
+from core.runs.plan import RunPlan
+from core.runs.playback import LiveReport, PlaybackMeter, keep_pace
 
 Progress = Callable[[int, int], Any]
 
@@ -73,15 +73,20 @@ def run_job(plan: RunPlan, job: Job) -> tuple[int, dict[str, StageTiming], LiveR
     """
     total = num_frames(len(job.samples))
     total = plan.avatar.frames_for(min(total, plan.motion.limit or total))
-    video = _open_output(plan, job)
     meter = PlaybackMeter(job.pace) if plan.options.online_mode else None
-    stages = [plan.hearing(), *plan.frames(), *plan.pictures(), *_metered(meter), Writer(video).stage()]
+    stages = [plan.hearing(), *plan.frames(), *plan.pictures(), *_metered(meter)]
     progress = job.progress and partial(_report, job.progress, total)
-    with Pipeline(stages, on_progress=progress) as pipeline:
-        if meter is None:
-            pipeline.put(job.samples)
-        else:
-            _send(pipeline, job, meter)
+    video = _open_output(plan, job)  # from here on there is a file that somebody has to remove
+    pipeline = Pipeline([*stages, Writer(video).stage()], on_progress=progress)
+    try:
+        with pipeline:
+            if meter is None:
+                pipeline.put(job.samples)
+            else:
+                _send(pipeline, job, meter)
+    except BaseException:
+        pipeline.cancel()  # also when Ctrl-C came before the start
+        raise
     if video.frames != total:
         video.remove()
         raise OutputError(f"{job.output}: {video.frames} frames were made for {total} frames of speech")

@@ -1,0 +1,30 @@
+"""A worker that is started within the block does not hear Ctrl-C, its parent does afterwards."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from core.utils.deaf import deaf_children
+
+
+def blocked(pipe) -> None:
+    pipe.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="POSIX signals")
+def test_children_are_deaf_and_the_parent_is_told_later():
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=blocked, args=(there,))
+    started = False
+    with pytest.raises(KeyboardInterrupt):
+        with deaf_children():
+            process.start()
+            os.kill(os.getpid(), signal.SIGINT)
+            started = True
+    process.join()
+    assert started and here.recv() and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
