@@ -16,6 +16,7 @@ from typing import Any
 
 from core.cli.program import Parser, run_program, set_up_logging
 from core.errors import DittoError, InputError
+from core.media.audio import lasts_longer
 from core.media.spoken_text import installed_voices, speak
 from core.settings.emotions import EMOTIONS
 
@@ -90,9 +91,8 @@ def _speech(sound: str | None, text: str, voice: Any, workplace: Path) -> Path:
         return spoken
     if sound is None:
         raise InputError("Give speech first: a recording, the microphone, or a text.")
-    info = soundfile.info(sound)
-    if info.duration > LONGEST:
-        raise InputError(f"The recording lasts {info.duration:.0f} s; at most {LONGEST} s are made here.")
+    if lasts_longer(sound, LONGEST):
+        raise InputError(f"The recording is too long; at most {LONGEST} s are made here.")
     return Path(sound)
 
 

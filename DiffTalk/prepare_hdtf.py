@@ -16,9 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout, without installing the project
 
 from core.errors import InputError  # noqa: E402
+from core.media.video_files import videos_in  # noqa: E402
 from DiffTalk.cli import Parser, run  # noqa: E402
-
-VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 
 
 def build_parser() -> Parser:
@@ -37,16 +36,7 @@ def build_parser() -> Parser:
 
 def find_videos(paths: list[Path]) -> list[Path]:
     """Files as they are, folders replaced by the videos in them. Raises InputError."""
-    found: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in VIDEOS)
-        if not inside:
-            raise InputError(f"{path}: no videos in this folder ({', '.join(VIDEOS)})")
-        found += inside
-    return found
+    return [video for path in paths for video in (videos_in(path) if path.is_dir() else [path])]
 
 
 def program(args: argparse.Namespace) -> None:

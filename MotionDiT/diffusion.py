@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from core.models.sampler import TRAIN_STEPS, cosine_schedule
 
-NOISE, FRAME, NETWORK, VALIDATION = b"noise", b"frame", b"network", b"validation"  # what a step's random numbers are for
+# What a step's random numbers are for.
+NOISE, FRAME, NETWORK, VALIDATION = b"noise", b"frame", b"network", b"validation"
 
 
 class Diffusion(nn.Module):

@@ -21,12 +21,12 @@ sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the projec
 
 from core.cli.program import Parser, run_program, set_up_logging  # noqa: E402
 from core.errors import InputError, OutputError  # noqa: E402
+from core.media.video_files import videos_in  # noqa: E402
 
 if TYPE_CHECKING:
     from scripts.evaluation.measure import Evaluation, Evaluator
 
 LOG = logging.getLogger("evaluate")
-VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -45,10 +45,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def list_videos(path: Path) -> list[Path]:
     """The video itself, or those of a folder. Raises InputError when there is none."""
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEOS)
-        if not found:
-            raise InputError(f"{path}: no videos in this folder ({', '.join(VIDEOS)})")
-        return found
+        return videos_in(path)
     if not path.is_file():
         raise InputError(f"{path}: no such video or folder")
     return [path]

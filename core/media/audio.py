@@ -32,6 +32,20 @@ def read_audio(path: str | Path) -> np.ndarray:
     return np.frombuffer(samples, np.float32)
 
 
+def lasts_longer(path: str | Path, seconds: float) -> bool:
+    """Whether a sound file has more than so many seconds; reads no further than that. Raises InputError as read_audio.
+
+    Headers may say anything, and some formats have none.
+    """
+    rate, blocks = open_audio(check_readable(path, "audio"))
+    left = seconds * rate
+    for block in blocks:
+        left -= len(block)
+        if left < 0:
+            return True
+    return False
+
+
 def resampled(blocks: Iterable[np.ndarray], rate: int, target: int) -> Iterator[np.ndarray]:
     """(n, channels) float32 blocks of one sound at `rate` -> blocks at `target` Hz, which last as long.
 

@@ -64,8 +64,8 @@ def load_pack(
         data_root: the pack's folder, or "auto" for the best one that is present.
         cfg_pkl: configuration, .pkl or .yaml; None takes the one inside the folder.
         lmdm: a trained motion network that takes the place of the pack's, see `core.packs.trained_motion`.
-        overrides: `section={key: value}` replaces entries of the configuration; the fields of `core.settings.speed.Speed`
-            (device, precision, ...) say how the networks of an official pack are run.
+        overrides: `section={key: value}` replaces entries of the configuration; the fields of
+            `core.settings.speed.Speed` (device, precision, ...) say how the networks of an official pack are run.
 
     Raises PackError when the pack is unknown, incomplete or damaged; all missing files are named at once. InputError
     for impossible values of Speed.

@@ -8,12 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run from a checkout, without installing the project
 
-from core.errors import InputError
+from core.media.video_files import videos_in
 from prepare_data.cli import guarded, parse, tyro
 from prepare_data.data_info import clips_of, data_info_for
 from prepare_data.files import write_json
-
-SUFFIXES = (".mp4", ".mov", ".mkv", ".m4v", ".avi", ".webm")
 
 
 @dataclass(frozen=True)
@@ -28,13 +26,7 @@ class Options:
 
 def write(options: Options) -> int:
     """Write the file. Raises InputError when there are no videos or two of one name."""
-    found = []
-    for folder in options.videos:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
-        found += sorted(str(path.resolve()) for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise InputError(f"no videos ({', '.join(SUFFIXES)}) in {', '.join(map(str, options.videos))}")
+    found = [str(path.resolve()) for folder in options.videos for path in videos_in(folder)]
     target = options.out_dir.resolve() / "data_info.json"
     content = data_info_for(found, target.parent)
     clips_of(content, target)  # two videos of one name would write to the same files

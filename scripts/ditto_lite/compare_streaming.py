@@ -45,7 +45,8 @@ def live_lips(
     encoder: SpeechEncoder, model: MotionModel, mode: np.ndarray, audio: np.ndarray, window: Window
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features (n, 385) and positions (n,) of the lips of a live run."""
-    stream, options = SpeechStream(encoder, window), MotionOptions(overlap_v2=model.window - window.step, fix_kp_cond=-1)
+    stream = SpeechStream(encoder, window)
+    options = MotionOptions(overlap_v2=model.window - window.step, fix_kp_cond=-1)
     silence = encoder.silence(warmup_rows(options, model.window, stream.ahead))
     none = np.zeros((0, 0), np.float32)
     character = Character(np.zeros(MOTION_DIM, np.float32), none, none, none)
