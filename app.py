@@ -18,6 +18,7 @@ from core.cli.program import Parser, run_program, set_up_logging
 from core.errors import DittoError, InputError
 from core.media.audio import lasts_longer
 from core.media.spoken_text import installed_voices, speak
+from core.motion import SAMPLE_RATE
 from core.settings.emotions import EMOTIONS
 
 ROOT = Path(__file__).resolve().parent
@@ -55,30 +56,33 @@ def build_page(sdk: Any, workplace: Path):
         gr.Markdown(f"# Talking portrait\nA face and speech in, a talking video out. {CONSENT}")
         with gr.Row():
             with gr.Column():
-                with gr.Tab("Picture"):
-                    picture = gr.Image(
-                        str(PORTRAIT), type="filepath", label="Portrait", sources=["upload", "webcam"], height=380
-                    )
-                with gr.Tab("Video"):
-                    clip = gr.Video(label="Portrait video (used instead of the picture)", sources=["upload"])
-                with gr.Tab("Speech"):
-                    sound = gr.Audio(value=str(SPEECH), type="filepath", label="Recording, or your microphone")
-                with gr.Tab("Text"):
-                    text = gr.Textbox(label="Text to speak (used instead of the recording)", lines=3)
-                    names = list(voices) or ["no synthesiser installed: flite or espeak-ng"]
-                    voice = gr.Dropdown(names, value=names[0], label="Voice")
-                with gr.Accordion("Controls", open=False):
-                    emotion = gr.Dropdown(list(EMOTIONS), value="neutral", label="Emotion")
-                    seed = gr.Number(0, precision=0, minimum=0, label="Seed: same seed, same video")
-                    crop_scale = gr.Slider(1.5, 4.0, 2.3, step=0.1, label="Room around the face")
-                    max_size = gr.Slider(256, 1920, 1024, step=64, label="Longest side of the video")
-                start = gr.Button("Make it talk", variant="primary")
+                inputs, start = _inputs(gr, list(voices))
             with gr.Column():
                 video = gr.Video(label="Result", interactive=False, buttons=["download"])
                 figures = gr.Markdown()
-        inputs = [picture, clip, sound, text, voice, emotion, seed, crop_scale, max_size]
         start.click(talk, inputs, [video, figures], concurrency_limit=1, api_name="talk")
     return page
+
+
+def _inputs(gr: Any, voices: list[str]) -> tuple[list[Any], Any]:
+    """What the user gives, as `talk` in `build_page` takes it, and the button that starts it."""
+    with gr.Tab("Picture"):
+        picture = gr.Image(str(PORTRAIT), type="filepath", label="Portrait", sources=["upload", "webcam"], height=380)
+    with gr.Tab("Video"):
+        clip = gr.Video(label="Portrait video (used instead of the picture)", sources=["upload"])
+    with gr.Tab("Speech"):
+        sound = gr.Audio(value=str(SPEECH), type="filepath", label="Recording, or your microphone")
+    with gr.Tab("Text"):
+        text = gr.Textbox(label="Text to speak (used instead of the recording)", lines=3)
+        names = voices or ["no synthesiser installed: flite or espeak-ng"]
+        voice = gr.Dropdown(names, value=names[0], label="Voice")
+    with gr.Accordion("Controls", open=False):
+        emotion = gr.Dropdown(list(EMOTIONS), value="neutral", label="Emotion")
+        seed = gr.Number(0, precision=0, minimum=0, label="Seed: same seed, same video")
+        crop_scale = gr.Slider(1.5, 4.0, 2.3, step=0.1, label="Room around the face")
+        max_size = gr.Slider(256, 1920, 1024, step=64, label="Longest side of the video")
+    start = gr.Button("Make it talk", variant="primary")
+    return [picture, clip, sound, text, voice, emotion, seed, crop_scale, max_size], start
 
 
 def _speech(sound: str | None, text: str, voice: Any, workplace: Path) -> Path:
@@ -87,7 +91,7 @@ def _speech(sound: str | None, text: str, voice: Any, workplace: Path) -> Path:
 
     if text and text.strip():
         spoken = _fresh(workplace, ".wav")
-        soundfile.write(spoken, speak(text, voice), 16000)
+        soundfile.write(spoken, speak(text, voice), SAMPLE_RATE)
         return spoken
     if sound is None:
         raise InputError("Give speech first: a recording, the microphone, or a text.")

@@ -18,9 +18,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout, without installing the project
 
-from core.errors import InputError  # noqa: E402
-from DiffTalk.cli import Parser, run  # noqa: E402
-from DiffTalk.config import Config, ModelConfig, check_config  # noqa: E402
+from core.errors import InputError
+from DiffTalk.cli import Parser, run
+from DiffTalk.config import Config, ModelConfig, check_config
 
 
 def median_times(jobs: dict[str, Callable[[], Any]], repeat: int, synchronise: Callable[[], None] | None) -> dict:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-WINDOWS, WINDOW, LOGITS = 8, 16, 29  # neighbouring windows; rows of speech logits in each; logits per row
+from DiffTalk.shapes import LOGITS, WINDOWS
+
 KEPT_LANDMARKS = 39  # of 68, without mouth and chin
 AUDIO_WIDTH = LANDMARK_WIDTH = 64
 CONTEXT_WIDTH = AUDIO_WIDTH + LANDMARK_WIDTH

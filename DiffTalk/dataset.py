@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from core.errors import InputError
 from DiffTalk import pictures
-from DiffTalk.conditions import LOGITS, WINDOW, WINDOWS
+from DiffTalk.shapes import LOGITS, WINDOW, WINDOWS
 
 LOG = logging.getLogger(__name__)
 STEM = re.compile(r"(\d+)_(\d+)")

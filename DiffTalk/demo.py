@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout, without installing the project
 
-from core.errors import InputError  # noqa: E402
-from DiffTalk.cli import Parser, run  # noqa: E402
+from core.errors import InputError
+from DiffTalk.cli import Parser, run
 
 
 def build_parser() -> Parser:

@@ -13,17 +13,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout, without installing the project
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from core.errors import InputError, OutputError  # noqa: E402
-from core.lite.speech_encoder import SpeechEncoder  # noqa: E402
-from core.media import read_audio  # noqa: E402
-from core.motion import SAMPLE_RATE  # noqa: E402
-from core.packs.pack import EMBEDDED  # noqa: E402
-from core.utils.whole_file import whole_file  # noqa: E402
-from DiffTalk.cli import Parser, run  # noqa: E402
-from DiffTalk.conditions import LOGITS  # noqa: E402
-from DiffTalk.speech import PROJECTION, encoder_rows  # noqa: E402
+from core.errors import InputError, OutputError
+from core.lite.speech_encoder import SpeechEncoder
+from core.media import read_audio
+from core.motion import SAMPLE_RATE
+from core.packs.pack import EMBEDDED
+from core.utils.whole_file import whole_file
+from DiffTalk.cli import Parser, run
+from DiffTalk.shapes import LOGITS
+from DiffTalk.speech import PROJECTION, encoder_rows
 
 SPREAD = 3.0
 SECONDS = 30  # used of each recording

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout, without installing the project
 
-from DiffTalk.cli import Parser, run  # noqa: E402
+from DiffTalk.cli import Parser, run
 
 
 def build_parser() -> Parser:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout, without installing the project
 
-from core.errors import InputError  # noqa: E402
-from core.media.video_files import videos_in  # noqa: E402
-from DiffTalk.cli import Parser, run  # noqa: E402
+from core.errors import InputError
+from core.media.video_files import videos_in
+from DiffTalk.cli import Parser, run
 
 
 def build_parser() -> Parser:

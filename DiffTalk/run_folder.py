@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from core.errors import InputError, OutputError
+from core.utils.whole_file import second_name
 from DiffTalk.config import Config, load_config, to_tree
 
 STEP_FILE = re.compile(r"step=(\d{8})\.ckpt")
@@ -44,9 +43,9 @@ class RunFolder:
 
     def keep(self, newest: Path, last: int, best: bool) -> None:
         """Name `newest` last.ckpt, and best.ckpt when it is the best so far; remove all but the `last` ones."""
-        _alias(newest, self.checkpoints / "last.ckpt")
+        second_name(newest, self.checkpoints / "last.ckpt")
         if best:
-            _alias(newest, self.checkpoints / "best.ckpt")
+            second_name(newest, self.checkpoints / "best.ckpt")
         for old in self.step_files()[:-last]:
             old.unlink()
 
@@ -72,16 +71,6 @@ def resume(target: Path, words: list[str]) -> tuple[RunFolder, Path, Config]:
     if not checkpoint.is_file():
         raise InputError(f"{folder.path}: holds no checkpoint yet; start it anew")
     return folder, checkpoint, load_config([folder.config_file], words)
-
-
-def _alias(source: Path, name: Path) -> None:
-    temporary = name.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, temporary)
-    os.replace(temporary, name)
 
 
 def shared(folder: RunFolder | None) -> RunFolder:

@@ -18,7 +18,7 @@ from core.lite.speech_encoder import LOUDEST, SpeechEncoder
 from core.media import read_audio
 from core.motion import SAMPLES_PER_FRAME, num_frames
 from core.packs.pack import EMBEDDED
-from DiffTalk.conditions import LOGITS, WINDOW, WINDOWS
+from DiffTalk.shapes import LOGITS, WINDOW, WINDOWS
 
 EXTRACTOR = "whisper-tiny-pca29"
 FROM_FILE = "file"  # extractor of logits that some other program wrote

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a checkout, without installing the project
 
-from core.errors import InputError  # noqa: E402
-from DiffTalk.cli import Parser, run, split_settings  # noqa: E402
+from core.errors import InputError
+from DiffTalk.cli import Parser, run, split_settings
 
 if TYPE_CHECKING:
     from DiffTalk.checkpoint import Checkpoint

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from core.errors import InputError, OutputError
 from core.packs.motion_config import KEY, MotionConfig
+from core.utils.whole_file import second_name, whole_file
 from MotionDiT.options import TrainOptions
 
 NEWEST = 5  # train_N files kept besides those of --save_ckpt_freq
@@ -29,19 +30,14 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
     Raises OutputError when that fails; what was there before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with whole_file(path) as part, open(part, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch.save hides the system's error behind a RuntimeError
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise OutputError(f"{path}: cannot be written ({reason}); free some space, what was there is intact") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -77,7 +73,7 @@ class RunFolder:
         path = self.weights / f"train_{epoch}.{self._kind}"
         save_weights(path, network, config)
         for name in ("last_model", "best_model")[: 1 + best]:
-            _same(path, self.weights / f"{name}.{self._kind}")
+            _name_as_well(path, self.weights / f"{name}.{self._kind}")
         files = self._numbered()
         for number in self.spare(files):
             files[number].unlink(missing_ok=True)
@@ -128,17 +124,9 @@ def load_state(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be resumed from ({reason}); start anew with --checkpoint") from None
 
 
-def _same(source: Path, target: Path) -> None:
-    """Let `target` be `source`: a second name of the same file, or a copy where the file system has no links."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+def _name_as_well(source: Path, target: Path) -> None:
+    """Give a checkpoint a second name. Raises OutputError."""
     try:
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
+        second_name(source, target)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import InputError
-from MotionDiT import features
+from MotionDiT import features, preloaded
 from MotionDiT.features import Clip, Wanted
 from MotionDiT.network import check_condition
 from MotionDiT.options import TrainOptions
@@ -35,15 +35,9 @@ class Data:
     name: str
 
 
-def wanted_columns(options: TrainOptions) -> Wanted:
-    """Columns and streams that the flags ask for; the order of the streams is that of the condition."""
-    extras = tuple(name for name in features.EXTRAS if getattr(options, f"use_{name}"))
-    return Wanted(options.motion_feat_start, options.motion_feat_dim, extras)
-
-
 def load_data(options: TrainOptions, writes: bool = True) -> Data:
     """Open and check the features. `writes`: this process may make the preload pickle. Raises InputError."""
-    wanted = wanted_columns(options)
+    wanted = Wanted.of(options)
     records = read_records(options.data_list_json, wanted.files)
     clips = open_clips(options, records, wanted, writes)
     condition = features.check(clips, wanted)
@@ -68,17 +62,17 @@ def load_data(options: TrainOptions, writes: bool = True) -> Data:
 def open_clips(options: TrainOptions, records: Sequence[Record], wanted: Wanted, writes: bool) -> Sequence[Clip]:
     """The clips of the records from wherever the options say."""
     if options.data_mmap_dir:
-        return features.read_packed(options.data_mmap_dir, records, wanted)
+        return preloaded.read_packed(options.data_mmap_dir, records, wanted)
     pickled = Path(options.data_preload_pkl) if options.data_preload and options.data_preload_pkl else None
     if pickled is not None and pickled.is_file():
-        return features.read_pickle(pickled, records, wanted)
+        return preloaded.read_pickle(pickled, records, wanted)
     require_files(records)
     if not options.data_preload:
         return features.DiskClips(records, wanted, keep=options.data_cache)
     clips = [features.read_clip(record, wanted, copy=True) for record in records]
     if pickled is not None and writes:
         features.check(clips, wanted)
-        features.write_pickle(pickled, clips, index_map([clip.frames for clip in clips], options.seq_frames))
+        preloaded.write_pickle(pickled, clips, index_map([clip.frames for clip in clips], options.seq_frames))
     return clips
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from core.errors import InputError
 
 FIXED = ("mtn", "aud")  # every record has these; the rest depends on flags
-SHOWN = 8  # missing files named in full
+SHOWN = 8  # missing files that a message names
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ def _record(path: str | Path, number: int, entry: object, streams: Sequence[str]
         raise InputError(f"{path}: entry {number} is not a record; only data sets of version v2 can be read")
     lacking = [key for key in (*FIXED, *streams, "frame_num") if key not in entry]
     if lacking:
-        raise InputError(f"{path}: entry {number} has no {', '.join(lacking)}; gather it with these, or drop a flag")
+        flags = " ".join(f"--use_{key}" for key in lacking if key in streams)
+        remedy = f"gather the data list with {flags}, or drop the flag" if flags else "gather the data list again"
+        raise InputError(f"{path}: entry {number} has no {', '.join(lacking)}; {remedy}")
     frames = entry["frame_num"]
     if not isinstance(frames, int) or isinstance(frames, bool) or frames < 1:
         raise InputError(f"{path}: entry {number} has frame_num {frames!r}")
@@ -60,10 +62,12 @@ def _record(path: str | Path, number: int, entry: object, streams: Sequence[str]
 
 def require_files(records: Sequence[Record]) -> None:
     """Raise InputError naming the files of the records that do not exist."""
-    missing = sorted({file for record in records for file in record.files.values() if not Path(file).is_file()})
+    files = dict.fromkeys(file for record in records for file in record.files.values())
+    missing = [file for file in files if not Path(file).is_file()]
     if missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        raise InputError(f"{len(missing)} files of the data list are missing: {', '.join(missing[:SHOWN])}{more}")
+        named = f"{', '.join(missing[:SHOWN])}{more}"
+        raise InputError(f"{len(missing)} feature files of the data list are missing: {named}; run gather again")
 
 
 def split(records: Sequence[Record], part: float, seed: int) -> tuple[list[int], list[int]]:

@@ -19,7 +19,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
 
-from core.errors import DittoError, InputError
+from core.cli.extras import needs
+
+needs("train", "torch", "tyro")
+
+import tyro
+
+from core.errors import DittoError
 from MotionDiT.options import TrainOptions, check
 
 LOG = logging.getLogger("ditto.train")
@@ -27,10 +33,6 @@ LOG = logging.getLogger("ditto.train")
 
 def parse(arguments: list[str] | None = None) -> TrainOptions:
     """Options from the command line; a wrong one ends the program with status 2."""
-    try:
-        import tyro
-    except ImportError:
-        raise InputError("training needs tyro: pip install -e '.[train]'") from None
     return tyro.cli(TrainOptions, args=arguments, description=__doc__)
 
 

@@ -1,12 +1,11 @@
-"""The training loop (spec training.md 9.2, 10.2): set up, steps, end of an epoch, save, resume."""
+"""The training loop (spec training.md 9.2, 10.2): set up, steps, end of an epoch."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,31 +23,16 @@ from MotionDiT.losses import AdaptiveWeights, MotionLoss, default_parts, read_pa
 from MotionDiT.network import Average, Denoiser, build, describe
 from MotionDiT.options import TrainOptions
 from MotionDiT.reporting import Meter, cut_log, draw_losses, loss_line
+from MotionDiT.resuming import Progress, restore, state_of
 from MotionDiT.runtime import Runtime
 from MotionDiT.validation import Validation
 
 LOG = logging.getLogger(__name__)
 PICTURE_SECONDS = 30.0  # least time between two drawings of loss.png
-FREE = {  # options that a resumed run may change; all others decide the numbers
-    *("experiment_dir", "resume", "overwrite", "epochs", "num_workers", "log_every", "device", "use_accelerate"),
-    *("data_preload", "data_preload_pkl", "data_mmap_dir", "data_cache", "data_list_json", "reprepare_idx_map"),
-    *("val_freq", "cpu_threads", "checkpoint", "save_ckpt_freq", "max_ckpts", "ckpt_format", "state_minutes"),
-    *("use_cond_end", "compile"),
-}
 
 
 class Interrupted(Exception):
     """The run was asked to stop and has saved its state."""
-
-
-@dataclass
-class Progress:
-    """Where a run is: the next batch `number` of `epoch`, steps done, the best loss so far."""
-
-    epoch: int = 1
-    number: int = 0
-    step: int = 0
-    best: float = float("inf")
 
 
 class Trainer:
@@ -56,6 +40,9 @@ class Trainer:
 
     Args:
         say: gets one line per epoch, in the main process.
+
+    Attributes:
+        losses_every: steps between two readings of the losses.
     """
 
     def __init__(self, options: TrainOptions, data: Data, runtime: Runtime, say: Callable[[str], None]):
@@ -88,7 +75,7 @@ class Trainer:
         self.meter = Meter((*self.loss.names, "total_loss", *weights))
         self.validation = None if data.validation is None else Validation(data.validation, options, runtime)
         self._rows: list[Tensor] = []
-        self._every = 1 if runtime.device.type == "cpu" and runtime.world == 1 else options.log_every
+        self.losses_every = 1 if runtime.device.type == "cpu" and runtime.world == 1 else options.log_every
         self._saved = self._drawn = time.monotonic()
 
     @property
@@ -126,8 +113,8 @@ class Trainer:
             self.step(share, self.runtime.move(batch))
             self.progress.number, self.progress.step = number + 1, self.progress.step + 1
             count += share.count
-            if len(self._rows) >= self._every or number + 1 == self.loader.steps:
-                stopped = self.look()
+            if len(self._rows) >= self.losses_every or number + 1 == self.loader.steps:
+                stopped = self.read_losses()
             if stopped:
                 batches.close()
                 break
@@ -163,8 +150,8 @@ class Trainer:
             self.average.update(self.network.parameters())
         self._rows.append(torch.cat(row))
 
-    def look(self) -> bool:
-        """Read the losses since the last look, the one wait for the device; True when all processes shall stop.
+    def read_losses(self) -> bool:
+        """Read the losses of the steps since the last time, the one wait for the device; True when all shall stop.
 
         Raises InputError when one of them is not finite, with the batch saved.
         """
@@ -248,39 +235,13 @@ class Trainer:
         )
 
     def save_state(self) -> None:
-        """Write everything that --resume needs. Random numbers are functions of seed and step: there is no state."""
-        average, adaptive = self.average, self.adaptive
-        state: dict[str, Any] = {
-            "progress": asdict(self.progress),
-            "options": json.dumps(asdict(self.options)),
-            "data": [self.data.name, self.runtime.world],
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.runtime.scaler_state(),
-            "average": [average.network.state_dict(), average.count] if average else None,
-            "adaptive": [adaptive.means, adaptive.count] if adaptive else None,
-            "meter": [self.meter.sums.tolist(), self.meter.count],
-        }
-        save_state(self.folder.state, state)
+        """Write everything that --resume needs. Raises OutputError."""
+        save_state(self.folder.state, state_of(self))
         self._saved = time.monotonic()
 
     def resume(self) -> None:
         """Go on from the saved state. Raises InputError when it is of a run with other settings."""
-        state = load_state(self.folder.state)
-        _require_same(json.loads(state["options"]), self.options)
-        if state["data"] != [self.data.name, self.runtime.world]:
-            raise InputError("--resume needs the same records and the same number of processes as before")
-        self.progress = Progress(**state["progress"])
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.runtime.scaler_state(state["scaler"])
-        if self.average:
-            self.average.network.load_state_dict(state["average"][0])
-            self.average.count = state["average"][1]
-        if self.adaptive:
-            means, self.adaptive.count = state["adaptive"]
-            self.adaptive.means = means.to(self.runtime.device)
-        self.meter.sums, self.meter.count = np.array(state["meter"][0]), state["meter"][1]
+        restore(self, load_state(self.folder.state))
         if self.runtime.main:
             cut_log(self.folder.log, self.progress.epoch - 1)
         LOG.info("resumed at batch %d of epoch %d", self.progress.number, self.progress.epoch)
@@ -312,12 +273,3 @@ def open_data(options: TrainOptions, runtime: Runtime) -> Data:
 def _sized(options: TrainOptions, data: Data) -> Any:
     """Sizes of the network, with the condition width of the data."""
     return replace(options.sizes(), cond=sum(data.condition.values()))
-
-
-def _require_same(before: dict[str, Any], options: TrainOptions) -> None:
-    now = json.loads(json.dumps(asdict(options)))
-    changed = [f"--{k} was {before.get(k)}, is {v}" for k, v in now.items() if k not in FREE and before.get(k) != v]
-    if changed:
-        raise InputError(f"--resume keeps the settings of the run, but {'; '.join(changed)}")
-    if before["epochs"] != options.epochs and options.lr_schedule == "cosine":
-        LOG.warning("--epochs was %d: the cosine now ends at %d", before["epochs"], options.epochs)

@@ -17,7 +17,7 @@ from core.avatars.fit import fit_speech, refitted
 from core.avatars.source_info import source_info
 from core.errors import InputError
 from core.media import check_output, read_audio
-from core.motion import frame_rate, frames_at, num_frames
+from core.motion import SAMPLE_RATE, frame_rate, frames_at, num_frames
 from core.packs.pack import load_pack
 from core.pipeline import Pipeline, Stage
 from core.runs.file_job import Job, Progress, RunResult, run_job
@@ -41,7 +41,7 @@ class FeatureExtractor:
     def __init__(self, sdk: StreamSDK):
         self._sdk = sdk
 
-    def wav2feat(self, audio: np.ndarray, sr: int = 16000, **_ignored: Any) -> np.ndarray:
+    def wav2feat(self, audio: np.ndarray, sr: int = SAMPLE_RATE, **_ignored: Any) -> np.ndarray:
         """(L,) mono samples -> (num_frames, D) features of the whole recording. Raises InputError."""
         return self._sdk.extract(audio, sr)
 
@@ -87,7 +87,7 @@ class StreamSDK:
         return self._tmp_output_path
 
     def options(self, **given: Any) -> RunOptions:
-        """Options of a run with this pack, see `core.settings.config.make_options`. Raises InputError."""
+        """Options of a run with this pack, see `core.settings.run_options.make_options`. Raises InputError."""
         options = make_options(self.config, **given)
         check_mode(options, self.models)
         check_conflicts(options, given)
@@ -111,7 +111,7 @@ class StreamSDK:
             progress: called with (frames done, frames in all) after each frame.
             more_kwargs: the reference's dictionary of options, or the file of one; `options` go before it.
             pace: in online mode, feed the recording at the speed of a live source.
-            options: keyword names of `core.settings.config.RunOptions`; what is left out comes from the pack.
+            options: keyword names of `core.settings.options.RunOptions`; what is left out comes from the pack.
 
         Raises DittoError: InputError, PackError or OutputError for what a user can mend, StageError for the rest.
         """
@@ -145,7 +145,7 @@ class StreamSDK:
         Args:
             source: picture or video, or what `register` made of one.
             chunks: 16 kHz mono samples, float in -1 .. 1 or int16. Iterated in a thread of its own, a few chunks ahead.
-            options: keyword names of `core.settings.config.RunOptions`.
+            options: keyword names of `core.settings.options.RunOptions`.
 
         A frame comes out for every started 40 ms of speech. When the consumer stops, so does everything; what the
         producer raises comes out here. Raises DittoError.
@@ -201,10 +201,12 @@ class StreamSDK:
         """
         self.active("setup_Nd").set_length(N_d, fade_in, fade_out, ctrl_info)
 
-    def extract(self, audio: np.ndarray, sample_rate: int = 16000) -> np.ndarray:
+    def extract(self, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
         """Features (n, D) of a whole recording, (L,) mono. Raises InputError for other rates and unusable samples."""
-        if sample_rate != 16000:
-            raise InputError(f"the audio has {sample_rate} samples per second; give 16000 (core.media.read_audio does)")
+        if sample_rate != SAMPLE_RATE:
+            raise InputError(
+                f"the audio has {sample_rate} samples per second; give {SAMPLE_RATE} (core.media.read_audio does)"
+            )
         samples = as_samples(audio)
         return self.models.audio.extract(samples) if self._run is None else self._run.extract(samples)
 

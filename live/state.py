@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.utils.whole_file import whole_file
+
 _ID = re.compile("[0-9a-f]{32}")
 _PART = ".part-"
 
@@ -61,9 +63,8 @@ class Shelf:
 
 def write_json(path: Path, content: Any) -> None:
     """As a whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(part, path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content), encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

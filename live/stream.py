@@ -10,6 +10,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
 from core.errors import DittoError
+from core.motion import FPS, SAMPLE_RATE
 from live.bridge import TooSlow
 from live.faults import Fault
 from live.frames import HEADER, make_frames
@@ -86,8 +87,8 @@ class Stream:
                 "session": talk.name,
                 "width": size[1],
                 "height": size[0],
-                "fps": 25,
-                "sample_rate": 16000,
+                "fps": FPS,
+                "sample_rate": SAMPLE_RATE,
                 "format": start.format,
                 "header_bytes": HEADER.size,
             }

@@ -25,10 +25,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run from a checkout, without installing the project
 
-from core.cli.program import Parser, run_program, set_up_logging  # noqa: E402
-from core.errors import InputError  # noqa: E402
-from core.settings.speed import PRECISIONS, Speed  # noqa: E402
-from scripts.benchmarks import job, report  # noqa: E402
+from core.cli.program import Parser, run_program, set_up_logging
+from core.errors import InputError
+from core.settings.speed import PRECISIONS, Speed
+from scripts.benchmarks import job, report
 
 BEYOND = {"train": "scripts.benchmark_train", "live": "scripts.benchmark_live"}  # their own programs: rows(args)
 WHAT = ("all", "e2e", "stages", "networks", "stream", "render", "memory", "lmdm", *BEYOND, "page")
@@ -144,9 +144,10 @@ def shortened(audio: Path, seconds: float | None, folder: Path) -> Path:
     import soundfile
 
     from core.media import read_audio
+    from core.motion import SAMPLE_RATE
 
     path = folder / "speech.wav"
-    soundfile.write(path, read_audio(audio)[: int(seconds * 16000)], 16000)
+    soundfile.write(path, read_audio(audio)[: int(seconds * SAMPLE_RATE)], SAMPLE_RATE)
     return path
 
 

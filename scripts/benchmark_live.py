@@ -28,13 +28,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-import cv2  # noqa: E402
-import psutil  # noqa: E402
-from websockets.exceptions import ConnectionClosed  # noqa: E402
-from websockets.sync.client import connect  # noqa: E402
+from core.cli.extras import needs
 
-from core.media import read_audio  # noqa: E402
-from core.motion import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME  # noqa: E402
+needs("serve", "psutil", "websockets")
+
+import cv2
+import psutil
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from core.media import read_audio
+from core.motion import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
 PIECE = SAMPLE_RATE // 50  # samples per message
 PICTURE, SOUND = 1, 2

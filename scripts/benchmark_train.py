@@ -16,11 +16,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
 
+from core.cli.extras import needs
+
+needs("train", "torch")
+
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from core.models.sampler import TRAIN_STEPS
+from core.motion import MOTION_DIM
+from core.packs.motion_config import GROUP_WIDTHS
+from core.utils.audio_chunks import FEATURE_DIM
 from MotionDiT.data import Data
 from MotionDiT.diffusion import Diffusion
 from MotionDiT.features import Clip
@@ -31,14 +38,13 @@ from MotionDiT.windows import Windows
 from scripts.benchmarks.plain_train_loop import PlainAdan, PlainDataset, PlainNetwork, plain_losses
 
 FRAMES = (178, 206, 125, 160, 120)  # of the example's clips, which are also used mirrored
-WIDTHS = {"aud": 1024, "emo": 8, "eye_open": 2, "eye_ball": 6, "sc": 63}
-EXTRAS = ("emo", "eye_open", "eye_ball", "sc")
+WIDTHS = {"aud": FEATURE_DIM, **GROUP_WIDTHS}
 
 
 def example_clips() -> list[Clip]:
     """Ten clips of the Quick Start's lengths and widths, filled with noise."""
     rng = np.random.default_rng(0)
-    widths = {"mtn": 265, **WIDTHS}
+    widths = {"mtn": MOTION_DIM, **WIDTHS}
     clips = []
     for n in FRAMES * 2:
         clips.append(Clip("", n, {k: rng.standard_normal((n, w), np.float32) for k, w in widths.items()}))
@@ -91,7 +97,7 @@ def our_epoch(trainer: Trainer, steps: int) -> int:
         if number + 1 == steps:
             break
     batches.close()
-    trainer.look()
+    trainer.read_losses()
     trainer.progress.epoch += 1
     return count
 
@@ -117,9 +123,9 @@ def train(runs: int = 3, steps: int = 7, **settings) -> dict[str, float]:
             **{"use_accelerate": False, **settings},
         )
         clips = example_clips()
-        windows = Windows(clips, options.seq_frames, EXTRAS, last_frame=True)
+        windows = Windows(clips, options.seq_frames, tuple(GROUP_WIDTHS), last_frame=True)
         trainer = Trainer(options, Data(windows, None, WIDTHS, None, ""), make_runtime(options), print)
-        trainer._every = options.log_every
+        trainer.losses_every = options.log_every
         plain = PlainRun(clips, trainer)
         require_equal(trainer, plain)
         threads = torch.get_num_threads()

@@ -104,7 +104,7 @@ def convert(args: argparse.Namespace) -> list[Line]:
     """
     trt, gpu = package(), open_gpu(args.device).gpu()
     try:
-        import onnx  # noqa: F401  (asked for here, so that its absence is one line and not a failure per network)
+        import onnx  # noqa: F401  (asked for here: one line, not a failure per network)
     except ImportError as error:
         raise PackError("preparing the graphs needs the package onnx: pip install -e '.[trt]'") from error
     jobs = find_jobs(args.onnx_dir, args.trt_dir, args.nets, args.batch, args.precision)

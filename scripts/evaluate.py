@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.cli.program import Parser, run_program, set_up_logging  # noqa: E402
-from core.errors import InputError, OutputError  # noqa: E402
-from core.media.video_files import videos_in  # noqa: E402
+from core.cli.program import Parser, run_program, set_up_logging
+from core.errors import InputError, OutputError
+from core.media.video_files import videos_in
 
 if TYPE_CHECKING:
     from scripts.evaluation.measure import Evaluation, Evaluator

@@ -19,9 +19,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.cli.program import Parser, run_program, set_up_logging  # noqa: E402
-from core.errors import InputError, OutputError  # noqa: E402
-from core.utils.whole_file import whole_file  # noqa: E402
+from core.cli.program import Parser, run_program, set_up_logging
+from core.errors import InputError, OutputError
+from core.utils.whole_file import whole_file
 
 QUIET, SPEAKING = 11, 53  # frames of the speech that are shown: lips together, and an open mouth
 MARGIN = 8  # frames of speech after the one that is shown

@@ -23,6 +23,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
 
+from core.cli.extras import needs
+
+needs("export", "torch")
+
 import torch
 import yaml
 from torch import Tensor, nn

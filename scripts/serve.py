@@ -19,8 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.cli.program import Parser, leave, run_program, set_up_logging  # noqa: E402
-from core.errors import InputError, OutputError  # noqa: E402
+from core.cli.program import Parser, leave, run_program, set_up_logging
+from core.errors import InputError, OutputError
 
 PING = 1.5  # seconds between signs of life of a WebSocket
 PONG = 3.0  # seconds for the answer; a session that vanishes is gone within 5 s
@@ -37,7 +37,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data_root", default="auto", help="folder of a model pack, or 'auto' [auto]")
     parser.add_argument("--sessions", type=int, help="live sessions at the same time [the number of cores]")
     parser.add_argument("--max_size", type=int, default=512, help="longest side of live pictures [512]")
-    parser.add_argument("--step", type=int, help="frames between looks at the speech; more: less work, more delay [1]")
+    parser.add_argument("--step", type=int, help="frames of speech heard at a time; more: less work, more delay [1]")
     parser.add_argument("--token", default=os.environ.get("DITTO_TOKEN") or None, help="password [$DITTO_TOKEN]")
     parser.add_argument("--origin", action="append", default=[], help="page of another host that may use the server")
     parser.add_argument("--ice_server", action="append", default=[], help="STUN or TURN address for WebRTC [none]")

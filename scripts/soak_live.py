@@ -23,14 +23,18 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]  # run from a checkout, without installing the project
 
-import cv2  # noqa: E402
-from benchmark_live import PIECE, SETTLE, SOUND, server  # noqa: E402
-from websockets.sync.client import connect  # noqa: E402
+from core.cli.extras import needs
 
-from core.lite.face_tracker import FaceTracker  # noqa: E402
-from core.media import read_audio  # noqa: E402
-from core.motion import FPS, SAMPLE_RATE  # noqa: E402
-from core.packs.pack import EMBEDDED  # noqa: E402
+needs("serve", "psutil", "websockets")
+
+import cv2
+from benchmark_live import PIECE, SETTLE, SOUND, server
+from websockets.sync.client import connect
+
+from core.lite.face_tracker import FaceTracker
+from core.media import read_audio
+from core.motion import FPS, SAMPLE_RATE
+from core.packs.pack import EMBEDDED
 
 UPPER, LOWER, LEFT, RIGHT = 13, 14, 61, 291  # vertices of the inner lips and the corners of the mouth
 PERIODS = 6

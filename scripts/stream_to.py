@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # run from a checkout, without installing the project
 
-from core.cli.program import Parser, leave, run_program, set_up_logging  # noqa: E402
+from core.cli.program import Parser, leave, run_program, set_up_logging
 
 if TYPE_CHECKING:
     from core.streaming.conversation import Conversation

@@ -1,3 +1,5 @@
+"""The motion vector: degrees, rotation, keypoints, smoothing, mirroring, and numbers of frames."""
+
 import numpy as np
 import pytest
 from hypothesis import given

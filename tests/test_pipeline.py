@@ -264,9 +264,8 @@ def test_producer_that_is_interrupted_cancels():
     assert pipeline.cancelled and aborted == [1]
 
 
-def test_interrupt_during_close_cancels(monkeypatch):
-    pipeline = Pipeline([Stage("slow", lambda x: time.sleep(0.2))]).start()
-    pipeline.put(1)
+def interrupt_first_join(pipeline, monkeypatch):
+    """Somebody presses Ctrl-C while the pipeline waits for its threads; the next time nobody does."""
     real_join, calls = pipeline._join, []
 
     def interrupted_once():
@@ -276,6 +275,12 @@ def test_interrupt_during_close_cancels(monkeypatch):
         real_join()
 
     monkeypatch.setattr(pipeline, "_join", interrupted_once)
+
+
+def test_interrupt_during_close_cancels(monkeypatch):
+    pipeline = Pipeline([Stage("slow", lambda x: time.sleep(0.2))]).start()
+    pipeline.put(1)
+    interrupt_first_join(pipeline, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         pipeline.close()
     assert pipeline.cancelled and not pipeline._threads[0].is_alive()
@@ -304,15 +309,7 @@ def test_a_second_interrupt_does_not_keep_the_leftovers(monkeypatch):
     stage = Stage("slow", lambda x: time.sleep(0.3), abort=lambda: aborted.append(1))
     pipeline = Pipeline([stage]).start()
     pipeline.put(1)
-    real_join, calls = pipeline._join, []
-
-    def interrupted_once():
-        calls.append(1)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        real_join()
-
-    monkeypatch.setattr(pipeline, "_join", interrupted_once)
+    interrupt_first_join(pipeline, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         pipeline.cancel()
     assert aborted == [1]

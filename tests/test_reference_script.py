@@ -23,7 +23,7 @@ PORTRAIT, SPEECH = ROOT / "example" / "portrait.png", ROOT / "example" / "speech
 ONLINE = {"overlap_v2": 70, "fix_kp_cond": 1, "fix_kp_cond_dim": [0, 202], "sampling_timesteps": 2}
 
 
-def reference_run(SDK, audio_path, source_path, output_path, more_kwargs={}):  # noqa: B006, N803
+def reference_run(SDK, audio_path, source_path, output_path, more_kwargs={}):  # noqa: B006
     """What the reference's inference.py does up to the muxing, in its words."""
     setup_kwargs = more_kwargs.get("setup_kwargs", {})
     run_kwargs = more_kwargs.get("run_kwargs", {})

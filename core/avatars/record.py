@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from core.motion import MOTION_DIM, Motion
+from core.motion import KP_DIM, MOTION_DIM, Motion
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class AvatarRecord:
     def __post_init__(self) -> None:
         m = len(self.pts)
         shapes = {
-            "found": (m,), "motion": (m, MOTION_DIM + 63), "M_c2o": (m, 3, 3),
+            "found": (m,), "motion": (m, MOTION_DIM + KP_DIM), "M_c2o": (m, 3, 3),
             "eye_open": (m, 2), "eye_ball": (m, 6), "mesh": (m, 478, 3), "sharpness": (m,),
             "complete": (),
         }  # fmt: skip

@@ -12,49 +12,68 @@ _EYES = {"auto": None, "true": True, "false": False}
 
 def add_video_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags to a parser that suppresses what is not given."""
+    _add_source_flags(parser)
+    _add_blend_flags(parser)
+    _add_result_flags(parser)
+
+
+def _add_source_flags(parser: argparse.ArgumentParser) -> None:
     video = parser.add_argument_group("video sources")
     video.add_argument(
         "--loop",
         choices=CHOICES["loop"],
-        help="when the speech is longer: play back and forth, begin anew, stay at the last frame; once: the result is "
+        help="if the speech is longer: play back and forth, begin again, or hold the last frame; once: the result is "
         "as long as the source, with the lips at rest after shorter speech [mirror]",
     )
     video.add_argument(
         "--motion_frames",
         type=int,
         metavar="N",
-        help="preserve the motion of all frames, but take the lips at rest from the first N, neutral ones [0: off]",
+        help="preserve the motion of all frames, but take the resting lips from the first N frames [0: off]",
     )
-    video.add_argument("--motion_legacy", action="store_true", help="the same as the fork did it: lips as they are")
+    video.add_argument(
+        "--motion_legacy", action="store_true", help="the same as in the fork, with the lips as they are"
+    )
     video.add_argument(
         "--reference_frame",
         type=_frame,
         metavar="auto|N",
-        help="frame from which motion starts, and with --motion_frames the lips [auto: the most neutral one]",
+        help="frame from which the motion, and with --motion_frames the lips, start [auto: the most neutral one]",
     )
     video.add_argument(
         "--drive_eye",
         type=_eyes,
         metavar="auto|true|false",
-        help="generated blinks, or the eyes of the source [auto: generated for a picture]",
+        help="true: generated blinks, false: the eyes of the source [auto: generated for a picture]",
     )
+
+
+def _add_blend_flags(parser: argparse.ArgumentParser) -> None:
     blend = parser.add_argument_group("blending")
     blend.add_argument(
         "--region",
         choices=CHOICES["region"],
-        help="what is replaced [auto: the face of a video whose head moves as it did, else the whole crop]",
+        help="what is replaced [auto: the face of a video that keeps its head motion, else the whole crop]",
     )
     blend.add_argument(
         "--blend_mode",
         choices=CHOICES["blend_mode"],
-        help="rendered face with a soft edge, a narrow one, a hard one, half transparent, or as --blend_alpha says "
-        "[blend]",
+        help="the face gets a soft, narrow or hard edge, is half transparent, or as --blend_alpha says [blend]",
     )
-    blend.add_argument("--blend_alpha", type=float, metavar="A", help="custom: share of the rendered face, 0 .. 1")
-    blend.add_argument("--blend_legacy", action="store_true", help="the formulas of the fork, with a visible border")
     blend.add_argument(
-        "--color_match", choices=CHOICES["color_match"], help="colours of the face as the frame's [auto: if needed]"
+        "--blend_alpha", type=float, metavar="A", help="share of the rendered face in mode custom, 0 .. 1"
     )
+    blend.add_argument(
+        "--blend_legacy", action="store_true", help="use the formulas of the fork, which leave a visible border"
+    )
+    blend.add_argument(
+        "--color_match",
+        choices=CHOICES["color_match"],
+        help="adapt the face to the colours of the frame [auto: if needed]",
+    )
+
+
+def _add_result_flags(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("result")
     out.add_argument("--fps", type=float, help="frames per second of the result [25]")
     out.add_argument(

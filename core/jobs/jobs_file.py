@@ -36,7 +36,7 @@ class BatchJob:
 
     Attributes:
         number: its place in the file, from 1.
-        options: as `core.cli.control_flags.resolve_controls` takes them.
+        options: as `core.settings.control_files.resolve_controls` takes them.
     """
 
     number: int

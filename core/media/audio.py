@@ -12,8 +12,8 @@ import soxr
 
 from core.errors import InputError
 from core.media.probe import check_readable, open_container
+from core.motion import SAMPLE_RATE
 
-SAMPLE_RATE = 16000
 LOUDEST = 1e9  # full scale is 1; whole numbers of 16 or 24 bits in a file of floats still pass
 _BLOCK = 1 << 16  # samples per channel that are decoded at a time
 

@@ -18,6 +18,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from core.errors import InputError
 from core.media.images import check_fit
 from core.media.probe import check_readable, is_cover, open_container
+from core.motion import FPS
 
 LOG = logging.getLogger(__name__)
 # Without these flags swscale darkens the picture by about one level; with them 1080p takes 10 ms instead of 1.
@@ -75,7 +76,7 @@ class VideoReader:
     warning.
     """
 
-    def __init__(self, path: str | Path, max_size: int = 1920, fps: Fraction | int | None = 25):
+    def __init__(self, path: str | Path, max_size: int = 1920, fps: Fraction | int | None = FPS):
         self.path = check_readable(path, "video")
         self.max_size = max_size
         self.fps = fps

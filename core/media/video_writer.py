@@ -17,6 +17,7 @@ from core.media.audio_track import AudioTrack
 from core.media.encoders import add_opaque, add_transparent
 from core.media.output_place import make_place, remove_folders, temporary
 from core.media.probe import open_container
+from core.motion import FPS
 
 SYNTHETIC_TAG = "Synthetic video made with ditto-talkinghead (AI-generated)"
 _FORMATS = {".mov": "mov", ".webm": "webm"}  # by suffix; all else is an mp4
@@ -39,7 +40,7 @@ class VideoWriter:
         self,
         path: str | Path,
         size: tuple[int, int],
-        fps: Fraction | int = 25,
+        fps: Fraction | int = FPS,
         crf: int = 18,
         preset: str | None = None,
         audio: str | Path | None = None,

@@ -26,7 +26,7 @@ class DecoderSizes:
 class Decoder(nn.Module):
     """`feature` (B, 256, h, w) -> picture (B, 3, 8h, 8w), RGB in 0..1; h = w = 64 in production."""
 
-    def __init__(self, sizes: DecoderSizes = DecoderSizes()) -> None:  # noqa: B008 - frozen
+    def __init__(self, sizes: DecoderSizes = DecoderSizes()) -> None:
         super().__init__()
         self.sizes = sizes
         self.fc = nn.Conv2d(sizes.feature, sizes.middle, 3, padding=1)

@@ -34,7 +34,7 @@ class WarpingNetwork(nn.Module):
     `DenseMotionSizes`.
     """
 
-    def __init__(self, sizes: DenseMotionSizes = DenseMotionSizes(), out_channels: int = OUT_CHANNELS) -> None:  # noqa: B008
+    def __init__(self, sizes: DenseMotionSizes = DenseMotionSizes(), out_channels: int = OUT_CHANNELS) -> None:
         super().__init__()
         self.sizes = sizes
         self.dense_motion_network = DenseMotionNetwork(sizes)

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from core.errors import PackError
+from core.motion import KP_DIM
 
 KEY = "ditto_motion"  # of the text in the metadata of .safetensors and .onnx files, of the dictionary in .pt files
 FORMAT = 1
+# column groups of the condition behind the audio, in their order -> columns
+GROUP_WIDTHS = {"emo": 8, "eye_open": 2, "eye_ball": 6, "sc": KP_DIM}
 _LENGTH_BYTES = 8  # a safetensors file begins with its header's length, little endian
 
 

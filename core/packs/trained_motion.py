@@ -17,9 +17,8 @@ from core.backends.session import CheckedSession
 from core.errors import PackError
 from core.interfaces import Sampler
 from core.motion import MOTION_DIM
-from core.packs.motion_config import MotionConfig, read_config
+from core.packs.motion_config import GROUP_WIDTHS, MotionConfig, read_config
 
-WIDTHS = {"emo": 8, "eye_open": 2, "eye_ball": 6, "sc": 63}  # of the groups behind the audio, in their order
 RETRAIN = "train on features of this pack with the same --use_... flags, or choose another --data_root"
 
 
@@ -76,7 +75,7 @@ def load_trained_motion(
 
 def pack_condition(pack: Mapping[str, Any]) -> dict[str, int]:
     """Column groups of the condition that a pack gives, `aud` first, from its `audio2motion_cfg`."""
-    extras = {name: width for name, width in WIDTHS.items() if pack.get(f"use_{name}")}
+    extras = {name: width for name, width in GROUP_WIDTHS.items() if pack.get(f"use_{name}")}
     return {"aud": int(pack["audio_feat_dim"]) - sum(extras.values()), **extras}
 
 

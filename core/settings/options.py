@@ -65,7 +65,7 @@ class StitchOptions:
 
 @dataclass(frozen=True)
 class ControlOptions:
-    """What the face does besides speaking. The same names work frame by frame in `ctrl_info`, which goes before these.
+    """What the face does besides speaking. The same names work frame by frame in `ctrl_info`, which takes precedence.
 
     None leaves it to `overall_ctrl_info`, and that to the motion model. See CONTROL_RANGES and docs/controls.md.
     """
@@ -163,7 +163,7 @@ class RunOptions:
     fade_out: int = -1  # frames over which it returns there; -1 none
     # output frame -> controls, or a list of the controls of frame 0, 1, ..
     ctrl_info: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
-    preset: str = ""  # see core.settings.presets; what is given by name goes before it
+    preset: str = ""  # see core.settings.presets; what is given by name takes precedence
     ch_info: Mapping[str, Any] | None = None  # reference character in place of the source's own state (spec 8.4)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,3 +26,15 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def second_name(source: Path, target: Path) -> None:
+    """Let `target` be `source`: another name of the same file, or a copy where the file system has no links.
+
+    Raises OSError; what `target` was before is then untouched.
+    """
+    with whole_file(target) as part:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)

@@ -118,13 +118,14 @@ def memory(job: Job) -> Rows:
     import soundfile
 
     from core.media import read_audio
+    from core.motion import SAMPLE_RATE
 
     samples = read_audio(job.audio)
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         for minutes in (1, 10):
             path = Path(folder) / f"{minutes}.wav"
-            soundfile.write(path, np.resize(samples, minutes * 60 * 16000), 16000)
+            soundfile.write(path, np.resize(samples, minutes * 60 * SAMPLE_RATE), SAMPLE_RATE)
             one = run_job(Job(job.source, path, job.pack, job.speed, job.options))
             rows[f"peak resident memory, {minutes} min of speech, MB"] = one["peak_mb"]
             rows[f"real-time factor, {minutes} min of speech"] = one["elapsed"] / one["seconds"]

@@ -7,13 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.errors import InputError  # noqa: E402
-from core.models.lmdm import Lmdm, LmdmSizes  # noqa: E402
-from core.models.sampler import cosine_betas, cosine_schedule  # noqa: E402
-from MotionDiT.adan import Adan  # noqa: E402
-from MotionDiT.diffusion import Diffusion, draw  # noqa: E402
-from MotionDiT.losses import FARTHEST, MEMORY, AdaptiveWeights, MotionLoss, default_parts, parse_parts  # noqa: E402
-from MotionDiT.network import Denoiser  # noqa: E402
+from core.errors import InputError
+from core.models.lmdm import Lmdm, LmdmSizes
+from core.models.sampler import cosine_betas, cosine_schedule
+from MotionDiT.adan import Adan
+from MotionDiT.diffusion import Diffusion, draw
+from MotionDiT.losses import FARTHEST, MEMORY, AdaptiveWeights, MotionLoss, default_parts, parse_parts
+from MotionDiT.network import Denoiser
 
 SMALL = LmdmSizes(frames=6, motion=8, cond=10, width=16, heads=2, feedforward=32, encoder_layers=2, decoder_layers=2)
 LOSSES = "default last_frame reg last_frame_reg dim_ws dim_ws_last_frame_reg part_w all".split()

@@ -13,11 +13,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 pytest.importorskip("tyro")
 
-from MotionDiT.data import load_data  # noqa: E402
-from MotionDiT.reporting import read_log  # noqa: E402
-from MotionDiT.runtime import make_runtime  # noqa: E402
-from MotionDiT.train import parse  # noqa: E402
-from MotionDiT.trainer import Trainer  # noqa: E402
+from MotionDiT.data import load_data
+from MotionDiT.reporting import read_log
+from MotionDiT.runtime import make_runtime
+from MotionDiT.train import parse
+from MotionDiT.trainer import Trainer
 
 TWO = ("torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29613")
 PLAIN = ("--no-use_accelerate", "--device", "cpu")

@@ -13,14 +13,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.errors import InputError, OutputError  # noqa: E402
-from core.packs.motion_config import read_config  # noqa: E402
-from MotionDiT.checkpoints import RunFolder, load_state, replace_file  # noqa: E402
-from MotionDiT.data import load_data  # noqa: E402
-from MotionDiT.options import TrainOptions, check  # noqa: E402
-from MotionDiT.reporting import Meter, draw_losses, loss_line, read_log  # noqa: E402
-from MotionDiT.runtime import Runtime  # noqa: E402
-from MotionDiT.trainer import Interrupted, Trainer  # noqa: E402
+from core.errors import InputError, OutputError
+from core.packs.motion_config import read_config
+from MotionDiT.checkpoints import RunFolder, load_state, replace_file
+from MotionDiT.data import load_data
+from MotionDiT.options import TrainOptions, check
+from MotionDiT.reporting import Meter, draw_losses, loss_line, read_log
+from MotionDiT.runtime import Runtime
+from MotionDiT.trainer import Interrupted, Trainer
 
 TINY = TrainOptions(
     experiment_name="run",
@@ -179,7 +179,7 @@ def test_resume_without_a_state_begins(options):
 def test_loss_that_is_not_a_number(options):
     options = replace(options, log_every=4)
     trainer, _ = start(options)
-    trainer._every = 4
+    trainer.losses_every = 4
     step = trainer.step
 
     def stepped(share, batch):
@@ -247,7 +247,7 @@ def test_learning_rate():
         ({"batch_size": 43}, "42 windows do not fill one batch of 43"),
         ({"audio_feat_dim": 1103}, r"1103, but data and flags give 16 \(aud\) \+ 8 \(emo\) = 24 columns"),
         ({"use_sc": True}, r"24, but .* \+ 63 \(sc\) = 87"),
-        ({"motion_feat_dim": 330}, r"mtn is \(30, 328\), expected \(30, 330\)"),
+        ({"motion_feat_dim": 330}, r"clip0.npy: motion is \(30, 328\), 330 columns are needed"),
         ({"latent_dim": 18, "num_heads": 4}, "width 18 must be a multiple"),
         ({"lr": 0.0}, "--lr is 0.0"),
         ({"dropout": 1.0}, "below 1"),

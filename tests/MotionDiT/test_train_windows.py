@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from MotionDiT import features
+from MotionDiT import features, preloaded
 from MotionDiT.features import DiskClips, Wanted
 from MotionDiT.loader import Loader
 from MotionDiT.records import Record, read_records, require_files, split
@@ -60,8 +60,8 @@ def test_samples_equal_the_reference(recorded, records, tmp_path, name):
     columns = wanted(options)
     clips = DiskClips(records, columns, keep=bool(options.get("cache")))
     if options.get("preload"):
-        features.write_pickle(tmp_path / "p.pkl", [features.read_clip(r, columns) for r in records], np.zeros((0, 2)))
-        clips = features.read_pickle(tmp_path / "p.pkl", records, columns)
+        preloaded.write_pickle(tmp_path / "p.pkl", [features.read_clip(r, columns) for r in records], np.zeros((0, 2)))
+        clips = preloaded.read_pickle(tmp_path / "p.pkl", records, columns)
     scaling = read_scaling(tmp_path / "mean_var.npy", 265) if "mtn_mean_var_npy" in options else None
     relative = tuple(options.get("motion_feat_offset_dim_se", ()))
     last = options.get("use_last_frame", False)
@@ -107,7 +107,7 @@ def test_preload_pickle_has_the_reference_structure(recorded, records, tmp_path)
     columns = Wanted(0, 265, QUICK)
     clips = [features.read_clip(record, columns, copy=True) for record in records]
     path = tmp_path / "p.pkl"
-    features.write_pickle(path, clips, index_map(cases["frame_nums"], cases["seq_len"]))
+    preloaded.write_pickle(path, clips, index_map(cases["frame_nums"], cases["seq_len"]))
     content = pickle.loads(path.read_bytes())
     assert isinstance(content, list) and content[1] == cases["preload_pkl"]["element1"]
     for clip, expected in zip(content[0], cases["preload_pkl"]["clips"], strict=True):
@@ -121,14 +121,14 @@ def test_preload_pickle_has_the_reference_structure(recorded, records, tmp_path)
 def test_a_pickle_of_other_clips_is_refused(records, tmp_path):
     columns = Wanted(0, 265, ())
     path = tmp_path / "p.pkl"
-    features.write_pickle(path, [features.read_clip(r, columns) for r in records], np.zeros((0, 2)))
+    preloaded.write_pickle(path, [features.read_clip(r, columns) for r in records], np.zeros((0, 2)))
     with pytest.raises(InputError, match="another data list"):
-        features.read_pickle(path, records[:2], columns)
+        preloaded.read_pickle(path, records[:2], columns)
     with pytest.raises(InputError, match="has no emo"):
-        features.read_pickle(path, records, Wanted(0, 265, ("emo",)))
+        preloaded.read_pickle(path, records, Wanted(0, 265, ("emo",)))
     path.write_bytes(pickle.dumps([[print], []]))
     with pytest.raises(InputError, match="builtins.print"):
-        features.read_pickle(path, records, columns)
+        preloaded.read_pickle(path, records, columns)
 
 
 def test_packed_folder(records, tmp_path):
@@ -144,14 +144,14 @@ def test_packed_folder(records, tmp_path):
         for clip, start in zip(clips, starts)
     ]
     (folder / "index.json").write_text(json.dumps({"format": "ditto-features-1", "options": {}, "clips": entries}))
-    found = features.read_packed(folder, records, columns)
+    found = preloaded.read_packed(folder, records, columns)
     for clip, expected in zip(found, clips, strict=True):
         assert all(np.array_equal(clip.arrays[name], expected.arrays[name]) for name in expected.arrays)
     with pytest.raises(InputError, match="another data list"):
-        features.read_packed(folder, records[1:], columns)
+        preloaded.read_packed(folder, records[1:], columns)
     (folder / "emo.npy").unlink()
     with pytest.raises(InputError, match="emo.npy.*make it with"):
-        features.read_packed(folder, records, columns)
+        preloaded.read_packed(folder, records, columns)
 
 
 def test_bad_features_are_named(records):
@@ -160,10 +160,10 @@ def test_bad_features_are_named(records):
     bad = np.load(records[1].files["aud"])
     bad[4, 3] = np.nan
     np.save(records[1].files["aud"], bad)
-    with pytest.raises(InputError, match=r"mtn1\.npy: aud is not finite in frame 4"):
+    with pytest.raises(InputError, match=r"aud1\.npy: aud is not finite in frame 4"):
         features.check(DiskClips(records, columns), columns)
     np.save(records[1].files["aud"], bad[:, :9])
-    with pytest.raises(InputError, match=r"mtn1\.npy: aud is \(13, 9\), expected \(13, 16\)"):
+    with pytest.raises(InputError, match=r"aud1\.npy: aud is \(13, 9\), expected \(13, 16\)"):
         features.check(DiskClips(records, columns), columns)
     np.save(records[1].files["aud"], bad[:5])
     with pytest.raises(InputError, match=r"aud1\.npy: .*not 13 rows"):
@@ -176,9 +176,9 @@ def test_records(make_set, tmp_path):
     assert [record.frame_num for record in records] == [30, 26, 22] * 2
     for number in (0, 4):
         (tmp_path / records[number].files["aud"]).unlink()
-    with pytest.raises(InputError, match=r"2 files .*aud/clip0.npy, .*aud_flip/clip1.npy"):
+    with pytest.raises(InputError, match=r"2 feature files .*aud/clip0.npy, .*aud_flip/clip1.npy"):
         require_files(records)
-    with pytest.raises(InputError, match="entry 0 has no lmk"):
+    with pytest.raises(InputError, match="entry 0 has no lmk; .*--use_lmk"):
         read_records(path, ("lmk",))
     path.write_text("[]")
     with pytest.raises(InputError, match="has none"):

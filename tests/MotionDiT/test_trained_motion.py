@@ -13,11 +13,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from core.errors import PackError  # noqa: E402
-from core.models.lmdm import Lmdm, LmdmSizes  # noqa: E402
-from core.packs.motion_config import MotionConfig, read_config  # noqa: E402
-from core.packs.trained_motion import load_trained_motion, pack_condition  # noqa: E402
-from MotionDiT.checkpoints import save_weights  # noqa: E402
+from core.errors import PackError
+from core.models.lmdm import Lmdm, LmdmSizes
+from core.packs.motion_config import MotionConfig, read_config
+from core.packs.trained_motion import load_trained_motion, pack_condition
+from MotionDiT.checkpoints import save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"frames": 10, "motion": 265, "cond": 24, "width": 16, "heads": 2, "feedforward": 24}

@@ -1,3 +1,5 @@
+"""Windows of the motion model joined to one motion, offline and online, against the reference."""
+
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Condition rows: emotions, eyes and keypoints beside the speech, against the reference."""
+
 import numpy as np
 import pytest
 from hypothesis import given

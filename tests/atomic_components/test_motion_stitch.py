@@ -1,3 +1,5 @@
+"""From generated motion and source to keypoints: fades, blinks, relative motion, gaze and limits."""
+
 import random
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Mixing of source and generated poses, masks of the expression, and gaze."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""The rendered face goes back into the frame, in all blend modes."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""What was found in a source is kept on disk, and a damaged or crowded cache does no harm."""
+
 import os
 import stat
 

@@ -1,3 +1,5 @@
+"""The arrays of a source, and how gaps between analysed frames are filled."""
+
 import numpy as np
 import pytest
 from records import record

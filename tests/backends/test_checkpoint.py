@@ -11,11 +11,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.backends.checkpoint import load_network, load_state_dict  # noqa: E402
-from core.errors import PackError  # noqa: E402
-from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes  # noqa: E402
-from core.models.motion_extractor import MotionExtractor, MotionSizes  # noqa: E402
-from core.models.stitch_network import StitchNetwork, StitchSizes  # noqa: E402
+from core.backends.checkpoint import load_network, load_state_dict
+from core.errors import PackError
+from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes
+from core.models.motion_extractor import MotionExtractor, MotionSizes
+from core.models.stitch_network import StitchNetwork, StitchSizes
 
 APPEARANCE = AppearanceSizes(widths=(4, 6, 8), channels=3, depth=2, res_blocks=1)
 MOTION = MotionSizes(depths=(1, 1), widths=(8, 12), bins=5, points=2)

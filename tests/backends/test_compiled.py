@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.backends.compiled import CompiledCall, compiled  # noqa: E402
-from core.models.modules.dense_motion import DenseMotionSizes, Source  # noqa: E402
-from core.models.warp_network import PreparedSource, WarpingNetwork  # noqa: E402
+from core.backends.compiled import CompiledCall, compiled
+from core.models.modules.dense_motion import DenseMotionSizes, Source
+from core.models.warp_network import PreparedSource, WarpingNetwork
 
 TINY = DenseMotionSizes(keypoints=3, channels=4, depth=4, compressed=2, width=4, max_width=16, levels=2)
 

@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from replayer import Replayer  # noqa: E402
+from replayer import Replayer
 
-from core.backends.cuda_graph import GraphedCall, recorder_for  # noqa: E402
+from core.backends.cuda_graph import GraphedCall, recorder_for
 
 
 def count_copies(monkeypatch) -> list:

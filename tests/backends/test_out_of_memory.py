@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from core.backends.out_of_memory import BatchLimit, chunks, out_of_memory  # noqa: E402
-from core.errors import InputError  # noqa: E402
+from core.backends.out_of_memory import BatchLimit, chunks, out_of_memory
+from core.errors import InputError
 
 
 @given(count=st.integers(0, 200), limit=st.integers(1, 64))

@@ -6,12 +6,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.backends.precision import choose_precision, convert_weights  # noqa: E402
-from core.errors import InputError  # noqa: E402
-from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes  # noqa: E402
-from core.models.decoder import Decoder, DecoderSizes  # noqa: E402
-from core.models.modules.fold import fold_constants  # noqa: E402
-from core.models.motion_extractor import MotionExtractor, MotionSizes  # noqa: E402
+from core.backends.precision import choose_precision, convert_weights
+from core.errors import InputError
+from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes
+from core.models.decoder import Decoder, DecoderSizes
+from core.models.modules.fold import fold_constants
+from core.models.motion_extractor import MotionExtractor, MotionSizes
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 NETWORKS = {

@@ -9,10 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.backends import load  # noqa: E402
-from core.backends.pytorch import KINDS, choose_device, make_sizes  # noqa: E402
-from core.errors import InputError, PackError  # noqa: E402
-from core.models.lmdm import LmdmSizes  # noqa: E402
+from core.backends import load
+from core.backends.pytorch import KINDS, choose_device, make_sizes
+from core.errors import InputError, PackError
+from core.models.lmdm import LmdmSizes
 
 SMALL = {
     "appearance_extractor": {"widths": [8, 16, 32], "res_blocks": 1},

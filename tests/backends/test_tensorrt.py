@@ -13,14 +13,14 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-import fake_tensorrt  # noqa: E402
-from onnx import TensorProto, helper  # noqa: E402
+import fake_tensorrt
+from onnx import TensorProto, helper
 
-from core.backends.cuda_memory import LEGACY_STREAM, OutOfGpuMemory  # noqa: E402
-from core.backends.engine_tag import EngineTag, Gpu, fingerprint, read_tag, tag_path, write_tag  # noqa: E402
-from core.backends.handover import LastUpload, share_gpu  # noqa: E402
-from core.backends.tensorrt import engine_problem, load_engine  # noqa: E402
-from core.errors import PackError  # noqa: E402
+from core.backends.cuda_memory import LEGACY_STREAM, OutOfGpuMemory
+from core.backends.engine_tag import EngineTag, Gpu, fingerprint, read_tag, tag_path, write_tag
+from core.backends.handover import LastUpload, share_gpu
+from core.backends.tensorrt import engine_problem, load_engine
+from core.errors import PackError
 
 H200 = Gpu("NVIDIA H200", (9, 0))
 

@@ -11,13 +11,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from core.errors import InputError, PackError  # noqa: E402
-from core.media import VideoReader  # noqa: E402
-from DiffTalk import demo, get_difftalk_inference, inference  # noqa: E402
-from DiffTalk.animation import AnimateOptions, Clip, check_options, read_source  # noqa: E402
-from DiffTalk.checkpoint import named_first_stage, save_checkpoint  # noqa: E402
-from DiffTalk.pictures import MOUTH  # noqa: E402
-from DiffTalk.pipeline import half_or_single, torch_device  # noqa: E402
+from core.errors import InputError, PackError
+from core.media import VideoReader
+from DiffTalk import demo, get_difftalk_inference, inference
+from DiffTalk.animation import AnimateOptions, Clip, check_options, read_source
+from DiffTalk.checkpoint import named_first_stage, save_checkpoint
+from DiffTalk.pictures import MOUTH
+from DiffTalk.pipeline import half_or_single, torch_device
 
 EXAMPLE = Path(__file__).parents[2] / "example"
 PORTRAIT, SPEECH = EXAMPLE / "portrait.png", EXAMPLE / "sentence.wav"

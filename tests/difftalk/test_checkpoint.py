@@ -13,8 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from core.errors import PackError  # noqa: E402
-from DiffTalk.checkpoint import (  # noqa: E402
+from core.errors import PackError
+from DiffTalk.checkpoint import (
     FIRST_STAGE_ONLY,
     FULL,
     load_ema,
@@ -24,8 +24,8 @@ from DiffTalk.checkpoint import (  # noqa: E402
     original_state,
     save_checkpoint,
 )
-from DiffTalk.ema import Ema  # noqa: E402
-from DiffTalk.model import DiffTalkModel  # noqa: E402
+from DiffTalk.ema import Ema
+from DiffTalk.model import DiffTalkModel
 
 
 def test_full_file_round_trip(tiny_checkpoint: Path, tiny_model: Any, tiny_tensors: dict, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("PIL")
 
-from core.errors import InputError  # noqa: E402
-from DiffTalk.dataset import SamplingFaces, TalkingFaces, read_counts, reference_frames  # noqa: E402
-from DiffTalk.pictures import first_masked_row, keep_mask, read_landmarks  # noqa: E402
+from core.errors import InputError
+from DiffTalk.dataset import SamplingFaces, TalkingFaces, read_counts, reference_frames
+from DiffTalk.pictures import first_masked_row, keep_mask, read_landmarks
 
 TRAINING = {"1_1": "1_150", "1_2": "1_150", "1_150": "1_1"}
 

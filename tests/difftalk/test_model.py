@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from DiffTalk import sampler  # noqa: E402
-from DiffTalk.checkpoint import load_ema, load_model, open_checkpoint, original_state  # noqa: E402
-from DiffTalk.ema import Ema  # noqa: E402
-from DiffTalk.networks import decode, denoise  # noqa: E402
-from DiffTalk.training_step import optimiser_step  # noqa: E402
+from DiffTalk import sampler
+from DiffTalk.checkpoint import load_ema, load_model, open_checkpoint, original_state
+from DiffTalk.ema import Ema
+from DiffTalk.networks import decode, denoise
+from DiffTalk.training_step import optimiser_step
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from diffusers import UNet2DConditionModel  # noqa: E402
+from diffusers import UNet2DConditionModel
 
-from core.errors import InputError  # noqa: E402
-from DiffTalk import schedule  # noqa: E402
-from DiffTalk.conditions import ConditionEncoders  # noqa: E402
-from DiffTalk.config import ModelConfig  # noqa: E402
-from DiffTalk.keymap import FIRST_STAGE, UNET, first_stage_name, is_pointwise, unet_name  # noqa: E402
-from DiffTalk.networks import build_first_stage, build_unet, decode, denoise, encode, zero_outputs  # noqa: E402
+from core.errors import InputError
+from DiffTalk import schedule
+from DiffTalk.conditions import ConditionEncoders
+from DiffTalk.config import ModelConfig
+from DiffTalk.keymap import FIRST_STAGE, UNET, first_stage_name, is_pointwise, unet_name
+from DiffTalk.networks import build_first_stage, build_unet, decode, denoise, encode, zero_outputs
 
 
 def fill(network: Any, rename: Any, prefix: str, net: str, stand_ins: Any) -> None:

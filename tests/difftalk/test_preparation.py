@@ -11,11 +11,11 @@ import soundfile
 pytest.importorskip("torch")
 pytest.importorskip("PIL")
 
-from core.errors import InputError, OutputError  # noqa: E402
-from core.media import VideoWriter, read_image  # noqa: E402
-from DiffTalk.dataset import TalkingFaces  # noqa: E402
-from DiffTalk.pictures import MOUTH, read_landmarks, read_picture  # noqa: E402
-from DiffTalk.preparation import PrepareOptions, prepare, split  # noqa: E402
+from core.errors import InputError, OutputError
+from core.media import VideoWriter, read_image
+from DiffTalk.dataset import TalkingFaces
+from DiffTalk.pictures import MOUTH, read_landmarks, read_picture
+from DiffTalk.preparation import PrepareOptions, prepare, split
 
 EXAMPLE = Path(__file__).parents[2] / "example"
 SMALL = PrepareOptions(size=64)

@@ -10,10 +10,10 @@ import soundfile
 
 pytest.importorskip("torch")
 
-from core.errors import InputError  # noqa: E402
-from core.lite.speech_encoder import SpeechEncoder  # noqa: E402
-from core.packs.pack import EMBEDDED  # noqa: E402
-from DiffTalk.speech import audio_conditions, conditions_of, encoder_rows, read_logits  # noqa: E402
+from core.errors import InputError
+from core.lite.speech_encoder import SpeechEncoder
+from core.packs.pack import EMBEDDED
+from DiffTalk.speech import audio_conditions, conditions_of, encoder_rows, read_logits
 
 EXAMPLE = Path(__file__).parents[2] / "example"
 

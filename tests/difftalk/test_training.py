@@ -15,13 +15,13 @@ pytest.importorskip("diffusers")
 pytest.importorskip("accelerate")
 pytest.importorskip("tensorboard")
 
-from core.errors import InputError  # noqa: E402
-from DiffTalk import train, train_first_stage  # noqa: E402
-from DiffTalk.checkpoint import FULL, open_checkpoint  # noqa: E402
-from DiffTalk.checkpoint_file import read_content  # noqa: E402
-from DiffTalk.config import CONFIGS  # noqa: E402
-from DiffTalk.trainer import Trainer  # noqa: E402
-from DiffTalk.training_step import draw  # noqa: E402
+from core.errors import InputError
+from DiffTalk import train, train_first_stage
+from DiffTalk.checkpoint import FULL, open_checkpoint
+from DiffTalk.checkpoint_file import read_content
+from DiffTalk.config import CONFIGS
+from DiffTalk.trainer import Trainer
+from DiffTalk.training_step import draw
 
 SHORT = [
     "model.norm_groups=32",  # as the stand-in weights

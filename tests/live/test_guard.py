@@ -7,6 +7,8 @@ import zlib
 
 import pytest
 
+pytest.importorskip("starlette")
+
 from live.guard import Rate
 from live.settings import Limits
 

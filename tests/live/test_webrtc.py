@@ -16,9 +16,9 @@ from test_messages import damaged
 pytest.importorskip("aiortc")
 httpx = pytest.importorskip("httpx")
 
-from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription  # noqa: E402
+from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
 
-from live.settings import Limits  # noqa: E402
+from live.settings import Limits
 
 TONE = (0.5 * np.sin(np.arange(16000) / 3) * 32767).astype("<i2")
 

@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.backends.checkpoint import load_network  # noqa: E402
-from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes  # noqa: E402
-from core.models.manifest import load_manifest  # noqa: E402
+from core.backends.checkpoint import load_network
+from core.models.appearance_extractor import AppearanceExtractor, AppearanceSizes
+from core.models.manifest import load_manifest
 
 NET, LIMIT, TAP_LIMIT = "appearance_extractor", 5e-5, 1e-4
 TINY = AppearanceSizes(widths=(4, 6, 8), channels=3, depth=2, res_blocks=2)

@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.models.decoder import Decoder, DecoderSizes  # noqa: E402
-from core.models.manifest import load_manifest  # noqa: E402
-from core.models.modules.fold import fold_constants  # noqa: E402
+from core.models.decoder import Decoder, DecoderSizes
+from core.models.manifest import load_manifest
+from core.models.modules.fold import fold_constants
 
 LIMIT, TAP_LIMIT = 3e-5, 1e-4
 TINY = DecoderSizes(feature=6, middle=16, up=(12, 8))

@@ -9,14 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from replayer import Replayer  # noqa: E402
+from replayer import Replayer
 
-from core.errors import InputError  # noqa: E402
-from core.models.lmdm import Lmdm, LmdmSizes  # noqa: E402
-from core.models.modules.rotary import Rotary, rotate  # noqa: E402
-from core.models.sampler import Solver, cosine_schedule, ddim_plan, dpm_plan, make_solver  # noqa: E402
-from core.packs.lmdm_runner import LmdmRunner  # noqa: E402
-from core.settings.speed import Speed  # noqa: E402
+from core.errors import InputError
+from core.models.lmdm import Lmdm, LmdmSizes
+from core.models.modules.rotary import Rotary, rotate
+from core.models.sampler import Solver, cosine_schedule, ddim_plan, dpm_plan, make_solver
+from core.packs.lmdm_runner import LmdmRunner
+from core.settings.speed import Speed
 
 NET, LIMIT, RUN_LIMIT, TAP_LIMIT = "lmdm", 5e-5, 1e-4, 1e-4
 TINY = LmdmSizes(frames=5, motion=7, cond=9, width=16, heads=2, feedforward=24, encoder_layers=1, decoder_layers=2)

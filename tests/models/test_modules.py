@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import torch.nn.functional as F  # noqa: E402
+import torch.nn.functional as F
 
-from core.models.modules import upsample, volume  # noqa: E402
-from core.models.modules.fold import fold_constants  # noqa: E402
-from core.models.modules.spade import Spade  # noqa: E402
-from core.models.modules.spectral import SpectralConv2d  # noqa: E402
+from core.models.modules import upsample, volume
+from core.models.modules.fold import fold_constants
+from core.models.modules.spade import Spade
+from core.models.modules.spectral import SpectralConv2d
 
 HERE = torch.zeros(())  # the device of the tests
 

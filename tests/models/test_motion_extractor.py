@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.backends.checkpoint import load_network  # noqa: E402
-from core.models.manifest import load_manifest  # noqa: E402
-from core.models.modules.convnext import ChannelNorm, ResponseNorm  # noqa: E402
-from core.models.motion_extractor import MotionExtractor, MotionPrediction, MotionSizes  # noqa: E402
+from core.backends.checkpoint import load_network
+from core.models.manifest import load_manifest
+from core.models.modules.convnext import ChannelNorm, ResponseNorm
+from core.models.motion_extractor import MotionExtractor, MotionPrediction, MotionSizes
 
 NET, LIMIT, TAP_LIMIT = "motion_extractor", 3e-5, 1e-4
 

@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.backends.checkpoint import load_network  # noqa: E402
-from core.models.stitch_network import StitchNetwork, StitchSizes  # noqa: E402
+from core.backends.checkpoint import load_network
+from core.models.stitch_network import StitchNetwork, StitchSizes
 
 NET, LIMIT = "stitch_network", 1e-5
 

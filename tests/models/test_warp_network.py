@@ -7,10 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.models.manifest import load_manifest  # noqa: E402
-from core.models.modules.dense_motion import DenseMotionSizes  # noqa: E402
-from core.models.modules.fold import fold_constants  # noqa: E402
-from core.models.warp_network import WarpingNetwork  # noqa: E402
+from core.models.manifest import load_manifest
+from core.models.modules.dense_motion import DenseMotionSizes
+from core.models.modules.fold import fold_constants
+from core.models.warp_network import WarpingNetwork
 
 LIMIT, TAP_LIMIT = 1e-4, 1e-4
 TINY = DenseMotionSizes(keypoints=3, channels=4, depth=4, compressed=2, width=4, max_width=16, levels=2)

@@ -7,11 +7,11 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from onnx import TensorProto, helper  # noqa: E402
+from onnx import TensorProto, helper
 
-from core.backends.onnx_header import read_onnx_header  # noqa: E402
-from core.onnx_graph.grid_sample import expand_grid_samples  # noqa: E402
-from core.onnx_graph.standard_op import standardise  # noqa: E402
+from core.backends.onnx_header import read_onnx_header
+from core.onnx_graph.grid_sample import expand_grid_samples
+from core.onnx_graph.standard_op import standardise
 
 TOLERANCE = 1e-5
 VOLUME, POINTS = (2, 3, 4, 6, 5), (2, 3, 5, 4, 3)

@@ -10,12 +10,12 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper
 
-from core.errors import PackError  # noqa: E402
-from core.onnx_graph import prepare as preparing  # noqa: E402
-from core.onnx_graph.half import to_half  # noqa: E402
-from core.onnx_graph.prepare import prepare  # noqa: E402
+from core.errors import PackError
+from core.onnx_graph import prepare as preparing
+from core.onnx_graph.half import to_half
+from core.onnx_graph.prepare import prepare
 
 RNG = np.random.default_rng(0)
 FREE = ("i", "j", "k")

@@ -10,16 +10,16 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-import fake_tensorrt  # noqa: E402
-from onnx import TensorProto, helper  # noqa: E402
+import fake_tensorrt
+from onnx import TensorProto, helper
 
-from core.atomic_components.decode_f3d import DecodeBatchF3D  # noqa: E402
-from core.atomic_components.warp_f3d import WarpBatchF3D  # noqa: E402
-from core.avatars.avatar import Avatar, Frame  # noqa: E402
-from core.backends.onnx import load_session  # noqa: E402
-from core.backends.tensorrt import load_engine  # noqa: E402
-from core.packs.session_renderer import SessionRenderer  # noqa: E402
-from core.settings.speed import Speed  # noqa: E402
+from core.atomic_components.decode_f3d import DecodeBatchF3D
+from core.atomic_components.warp_f3d import WarpBatchF3D
+from core.avatars.avatar import Avatar, Frame
+from core.backends.onnx import load_session
+from core.backends.tensorrt import load_engine
+from core.packs.session_renderer import SessionRenderer
+from core.settings.speed import Speed
 
 VOLUME, POINTS, WARPED, PICTURE = (2, 3, 4, 4), (21, 3), (2, 4, 4), (3, 4, 4)
 

@@ -10,15 +10,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from core.atomic_components.decode_f3d import DecodeBatchF3D  # noqa: E402
-from core.atomic_components.warp_f3d import WarpBatchF3D  # noqa: E402
-from core.avatars.avatar import Frame  # noqa: E402
-from core.backends.pytorch import KINDS, TorchSession, make_sizes  # noqa: E402
-from core.errors import InputError  # noqa: E402
-from core.models.modules.fold import fold_constants  # noqa: E402
-from core.packs.session_renderer import SessionRenderer  # noqa: E402
-from core.packs.torch_renderer import TorchRenderer  # noqa: E402
-from core.settings.speed import Speed  # noqa: E402
+from core.atomic_components.decode_f3d import DecodeBatchF3D
+from core.atomic_components.warp_f3d import WarpBatchF3D
+from core.avatars.avatar import Frame
+from core.backends.pytorch import KINDS, TorchSession, make_sizes
+from core.errors import InputError
+from core.models.modules.fold import fold_constants
+from core.packs.session_renderer import SessionRenderer
+from core.packs.torch_renderer import TorchRenderer
+from core.settings.speed import Speed
 
 SIZES = {
     "appearance_extractor": {"widths": [4, 4, 4], "channels": 2, "depth": 2, "res_blocks": 1},

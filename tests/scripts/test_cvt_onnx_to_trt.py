@@ -15,11 +15,11 @@ import pytest
 pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from core.backends.engine_tag import read_tag  # noqa: E402
-from core.backends.onnx import load_session  # noqa: E402
-from core.backends.onnx_compare import random_inputs  # noqa: E402
-from core.backends.tensorrt import load_engine  # noqa: E402
-from core.errors import InputError  # noqa: E402
+from core.backends.engine_tag import read_tag
+from core.backends.onnx import load_session
+from core.backends.onnx_compare import random_inputs
+from core.backends.tensorrt import load_engine
+from core.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "cvt_onnx_to_trt.py"

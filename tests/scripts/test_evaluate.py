@@ -17,9 +17,9 @@ from core.media import VideoReader, VideoWriter, read_audio, read_image
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
 
-from scripts.evaluation import signals  # noqa: E402
-from scripts.evaluation.measure import Evaluator  # noqa: E402
-from scripts.evaluation.picture import Seam  # noqa: E402
+from scripts.evaluation import signals
+from scripts.evaluation.measure import Evaluator
+from scripts.evaluation.picture import Seam
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTRAIT, SPEECH = ROOT / "example" / "portrait.png", ROOT / "example" / "speech.wav"

@@ -10,12 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from core.backends.checkpoint import NESTING  # noqa: E402
-from core.backends.onnx import load_session  # noqa: E402
-from core.backends.onnx_header import read_onnx_header  # noqa: E402
-from core.errors import PackError  # noqa: E402
-from core.models.modules.fold import fold_constants  # noqa: E402
-from core.onnx_graph.prepare import prepare  # noqa: E402
+from core.backends.checkpoint import NESTING
+from core.backends.onnx import load_session
+from core.backends.onnx_header import read_onnx_header
+from core.errors import PackError
+from core.models.modules.fold import fold_constants
+from core.onnx_graph.prepare import prepare
 
 NETS = ("appearance_extractor", "motion_extractor", "warp_network", "decoder", "stitch_network", "lmdm")
 TOLERANCE = 1e-4

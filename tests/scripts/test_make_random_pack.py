@@ -13,23 +13,23 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from core.aux_models.analyser import OfficialAnalyser  # noqa: E402
-from core.aux_models.hubert_streaming import HubertStreaming  # noqa: E402
-from core.aux_models.landmark106 import Landmark106  # noqa: E402
-from core.aux_models.landmark203 import Landmark203  # noqa: E402
-from core.aux_models.landmark478 import BlazeFace, FaceMesh256, Landmark478  # noqa: E402
-from core.aux_models.scrfd_detector import ScrfdDetector  # noqa: E402
-from core.aux_models.wavlm import WavLm  # noqa: E402
-from core.aux_models.wavlm_torch import load_wavlm  # noqa: E402
-from core.backends.checkpoint import load_network, load_state_dict  # noqa: E402
-from core.backends.onnx import load_session  # noqa: E402
-from core.backends.onnx_header import read_onnx_header  # noqa: E402
-from core.models.manifest import load_manifest  # noqa: E402
-from core.settings.config import load_config  # noqa: E402
-from core.settings.options import CropOptions  # noqa: E402
-from core.settings.run_options import make_options  # noqa: E402
-from core.utils.crop import crop_image, face_parts  # noqa: E402
-from core.utils.eyes import eye_state  # noqa: E402
+from core.aux_models.analyser import OfficialAnalyser
+from core.aux_models.hubert_streaming import HubertStreaming
+from core.aux_models.landmark106 import Landmark106
+from core.aux_models.landmark203 import Landmark203
+from core.aux_models.landmark478 import BlazeFace, FaceMesh256, Landmark478
+from core.aux_models.scrfd_detector import ScrfdDetector
+from core.aux_models.wavlm import WavLm
+from core.aux_models.wavlm_torch import load_wavlm
+from core.backends.checkpoint import load_network, load_state_dict
+from core.backends.onnx import load_session
+from core.backends.onnx_header import read_onnx_header
+from core.models.manifest import load_manifest
+from core.settings.config import load_config
+from core.settings.options import CropOptions
+from core.settings.run_options import make_options
+from core.utils.crop import crop_image, face_parts
+from core.utils.eyes import eye_state
 
 PYTORCH_AUX = {
     *("det_10g.onnx", "2d106det.onnx", "landmark203.onnx", "hubert_streaming_fix_kv.onnx"),

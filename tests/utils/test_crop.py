@@ -1,3 +1,5 @@
+"""Crops of faces: reference points, squares and matrices, against the reference."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Openness of the eyes and gaze from landmarks, against the reference."""
+
 import numpy as np
 
 from core.utils.eyes import eye_state

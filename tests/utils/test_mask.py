@@ -1,3 +1,5 @@
+"""Soft masks and blend modes."""
+
 import numpy as np
 import pytest
 

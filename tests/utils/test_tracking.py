@@ -1,3 +1,5 @@
+"""Which face is the same from frame to frame, and a crop that follows it calmly."""
+
 import numpy as np
 import pytest
 

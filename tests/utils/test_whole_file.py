@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from core.utils.whole_file import whole_file
+from core.utils.whole_file import second_name, whole_file
 
 
 def test_the_file_appears_when_it_is_complete(tmp_path):
@@ -35,3 +35,18 @@ def test_a_pipe_or_device_is_not_replaced(tmp_path):
     with pytest.raises(OSError, match="not a file that can be replaced"), whole_file(path):
         pass
     assert path.is_fifo() and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_replaces_the_old_file(tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise OSError("no links on this file system")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "train_7.pt").write_text("seven")
+    (tmp_path / "last.pt").write_text("six")
+    second_name(tmp_path / "train_7.pt", tmp_path / "last.pt")
+    assert (tmp_path / "last.pt").read_text() == "seven"
+    assert (tmp_path / "last.pt").samefile(tmp_path / "train_7.pt") is links
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "train_7.pt"]

@@ -111,7 +111,7 @@ class Hourglass(nn.Module):
 class DenseMotionNetwork(nn.Module):
     """Feature volume and keypoints -> where each voxel comes from, and how visible it is."""
 
-    def __init__(self, sizes: DenseMotionSizes = DenseMotionSizes()) -> None:  # noqa: B008 - frozen
+    def __init__(self, sizes: DenseMotionSizes = DenseMotionSizes()) -> None:
         super().__init__()
         self.sizes = sizes
         self.hourglass = Hourglass(sizes.hourglass_inputs, sizes)
