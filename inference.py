@@ -43,7 +43,7 @@ def build_parser() -> Parser:
         description=__doc__.splitlines()[0],
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
-        epilog="Without --source_path and --audio_path the pictures and speech in example/ are used. "
+        epilog="Without --source_path and --audio_path, the portrait and the speech in example/ are used. "
         "Defaults in brackets are those of the embedded pack; other packs bring their own.",
     )
     for add_flags in (

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.utils.whole_file import whole_file
-
 _ID = re.compile("[0-9a-f]{32}")
 _PART = ".part-"
 
@@ -62,9 +60,10 @@ class Shelf:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """As a whole or not at all."""
-    with whole_file(path) as part:
-        part.write_text(json.dumps(content), encoding="utf-8")
+    """As a whole or not at all. Raises OSError when the entry has been removed, which `whole_file` would make again."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(part, path)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from core.errors import DittoError, PackError
-from core.utils.deaf import deaf_children
+from core.utils.interrupts import children_ignore_interrupts
 from prepare_data.clip_job import ClipResult, run_clip
 from prepare_data.data_info import Clip
 from prepare_data.options import WorkOrder
@@ -78,7 +78,7 @@ class _Worker:
         before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
         os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(order.threads)))  # read when NumPy is imported
         try:
-            with deaf_children():
+            with children_ignore_interrupts():
                 process.start()
         finally:
             for name, value in before.items():

@@ -16,7 +16,7 @@ from typing import Any
 from core.errors import DittoError, PackError
 from core.jobs.jobs_file import BatchJob, JobReport
 from core.jobs.runner import JobRunner
-from core.utils.deaf import deaf_children
+from core.utils.interrupts import children_ignore_interrupts
 
 STOP_SECONDS = 15  # that workers have to remove what they have begun to write
 
@@ -85,7 +85,7 @@ def _start(load: Mapping[str, Any], gpu: str | None) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, dict(load), gpu), daemon=True)
-    with deaf_children():
+    with children_ignore_interrupts():
         process.start()
     theirs.close()
     return _Worker(process, ours, gpu)

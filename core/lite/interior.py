@@ -13,6 +13,7 @@ from core.lite.teeth import Layer, MouthFrame, Tone, brightness, draw_lower, dra
 
 # Opening over mouth width from which a picture shows the inside of its mouth, and from which it does so fully.
 OWN_MOUTH = (0.025, 0.06)
+OWN_INSIDE = (0.12, 0.135)  # the same for what is seen there: a slit has too little of it for a mouth that opens
 CAVITY = np.array([[76, 32, 31], [40, 15, 16]], np.float32)  # throat at the rim and deep inside
 FLESH = 0.72  # brightness of a lip's inner side over that of the lip
 MIDDLE = slice(3, 6)  # of the inner lip rings
@@ -48,13 +49,14 @@ class Interior:
     @classmethod
     def build(cls, crop: np.ndarray, mesh: np.ndarray, frame: MouthFrame, softness: float) -> Interior:
         """Cut the inside of an open mouth out of a crop (512, 512, 3) uint8, or draw that of a closed one."""
-        tone = Tone.measure(crop, mesh[list(regions.SKIN_SAMPLES), :2])
+        lips = mesh[list(regions.LOWER_MIDDLE), :2]
+        tone = Tone.measure(crop, mesh[list(regions.SKIN_SAMPLES), :2], lips)
         opening = mouth_opening(mesh, frame)
-        own = own_share(opening)
+        own = own_share(opening, OWN_INSIDE)
         layers = _layers(crop, mesh, frame, tone, own, softness)
         gap = float(lip_gaps(mesh[:, :2], frame.normal)[MIDDLE].mean()) / frame.width
         cavity, light = _cavity(crop, mesh, tone, own), skin_light(crop, mesh)
-        flesh = FLESH * skin_colour(crop, mesh[list(regions.LOWER_MIDDLE), :2], radius=2)
+        flesh = FLESH * skin_colour(crop, lips, radius=2)
         return cls(layers, cavity, flesh, own, opening, gap, mesh, frame.width, light, frame.normal)
 
     def closing(self, opening: float) -> float:
@@ -80,9 +82,9 @@ def mouth_opening(mesh: np.ndarray, frame: MouthFrame) -> float:
     return max(float((mesh[14, :2] - mesh[13, :2]) @ frame.normal), 0.0) / frame.width
 
 
-def own_share(opening: float) -> float:
+def own_share(opening: float, bounds: tuple[float, float] = OWN_MOUTH) -> float:
     """0 for a mouth that is closed in the picture .. 1 for one that shows its inside."""
-    x = float(np.clip((opening - OWN_MOUTH[0]) / (OWN_MOUTH[1] - OWN_MOUTH[0]), 0, 1))
+    x = float(np.clip((opening - bounds[0]) / (bounds[1] - bounds[0]), 0, 1))
     return x * x * (3 - 2 * x)
 
 
@@ -116,13 +118,13 @@ def _between_lips(crop: np.ndarray, mesh: np.ndarray) -> np.ndarray:
 
 
 def _cavity(crop: np.ndarray, mesh: np.ndarray, tone: Tone, own: float) -> np.ndarray:
-    """Throat colours; half way to the darkest tones of the portrait's own open mouth if it shows one."""
+    """Throat colours; nearly the darkest tones of the portrait's own open mouth if it shows one."""
     colours = tone(CAVITY).astype(np.float32)
     pixels = _between_lips(crop, mesh)
     grey = pixels.mean(axis=1)
     dark = np.median(pixels[grey <= np.quantile(grey, 0.15)], axis=0)
-    seen = np.stack([dark, 0.6 * dark]) * min(1.0, 1.2 * float(colours[0].mean()) / max(float(dark.mean()), 1.0))
-    return colours + 0.6 * own * (seen - colours)
+    seen = np.stack([dark, 0.75 * dark]) * min(1.0, 1.2 * float(colours[0].mean()) / max(float(dark.mean()), 1.0))
+    return colours + 0.9 * own * (seen - colours)
 
 
 def _layers(

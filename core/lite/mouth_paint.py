@@ -13,9 +13,10 @@ from core.lite.teeth import Layer
 FEATHER = 12.0  # pixels at the edge of the region
 EDGE, SOFT_EDGE = 1.4, 2.6  # pixels, softness of the lip contours; more in soft portraits
 LIP_SHADE = (0.5, 0.035)  # strength and reach (mouth widths) of the upper lip's shadow
-LIP_FLESH = (0.75, 0.03, 0.02)  # the lower lip's inner side: strength, reach, opening from which it is seen fully
+LIP_FLESH = (0.4, 0.03, 0.02)  # the lower lip's inner side: strength, reach, opening from which it is seen fully
 FLESH_GAP = 0.1  # mouth widths between the lips below which less of it is seen, as towards the corners
-DIM, LIT = 0.85, (0.03, 0.12)  # light that a slit keeps out of the mouth; openings from which light comes in, and all
+TINT = (0.78, 1.06)  # least and greatest part of a shadow that falls on a colour: light that comes through lips is red
+DIM, LIT = 0.75, (0.03, 0.12)  # light that a slit keeps out of the mouth; openings from which light comes in, and all
 LATE = (0.0, 0.05)  # openings beyond the portrait's at which tongue and lower teeth begin to show, and fully show
 LINE_SHADE, LINE_WIDTH = 0.32, 0.014  # line between lips that were open in the portrait; width in mouth widths
 
@@ -114,7 +115,8 @@ def _interior(app, mouth, v, top, bottom, origin) -> np.ndarray:
     shade, reach = LIP_SHADE
     dim = DIM * (1 - _smoothstep(mouth.opening, *LIT))
     shadow = strength * (dim + (1 - dim) * shade * np.exp(-np.maximum(v - top, 0) / (reach * mouth.width)))
-    out += shadow[..., None] * (0.55 * rim - out)
+    tint = np.clip(np.sqrt(rim.mean() / np.maximum(rim, 1)), *TINT).astype(np.float32)
+    out += np.minimum(shadow[..., None] * tint, 1) * (0.55 * rim - out)
     share, reach, full = LIP_FLESH
     flesh = share * _smoothstep(shown, 0, full) * np.exp(-np.maximum(bottom - v, 0) / (reach * mouth.width))
     flesh *= np.clip((bottom - top) / (FLESH_GAP * mouth.width), 0, 1)

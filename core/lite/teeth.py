@@ -15,6 +15,7 @@ TOOTH = np.array([226, 216, 200], np.float32)
 GUM = np.array([172, 98, 94], np.float32)
 SHADOW = np.array([0.85, 1.1, 1.2], np.float32)  # exponents of brightness in teeth: shadows are red
 TONGUE = np.array([168, 86, 84], np.float32)
+LIP_SHARE = 0.7  # saturation of skin that goes with lips, over theirs
 
 # Edges of the upper front teeth from the midline, in mouth widths, and how long each is.
 UPPER_EDGES = np.array([0.0, 0.115, 0.210, 0.295, 0.365, 0.43])
@@ -49,12 +50,16 @@ class Tone:
     tint: np.ndarray
 
     @classmethod
-    def measure(cls, crop: np.ndarray, skin_points: np.ndarray, radius: int = 6) -> Tone:
-        """Tone of the lower face from skin around (n, 2) points of a crop (512, 512, 3) uint8."""
-        skin = skin_colour(crop, skin_points, radius)
-        luma = max(brightness(skin), 1.0)
-        saturation = float(skin.max() - skin.min()) / max(float(skin.max()), 1.0)
-        return cls(float(np.clip(luma / 150, 0.3, 1.1)), float(np.clip(saturation / 0.30, 0, 1.1)), skin / luma)
+    def measure(cls, crop: np.ndarray, skin_points: np.ndarray, lip_points: np.ndarray | None = None) -> Tone:
+        """Tone of the lower face from skin, and lips, around (n, 2) points of a crop (512, 512, 3) uint8.
+
+        A pale face has a red mouth as long as it has red lips.
+        """
+        skin = skin_colour(crop, skin_points)
+        luma, colourful = max(brightness(skin), 1.0), saturation(skin)
+        if lip_points is not None:
+            colourful = max(colourful, LIP_SHARE * saturation(skin_colour(crop, lip_points, radius=2)))
+        return cls(float(np.clip(luma / 150, 0.3, 1.1)), float(np.clip(colourful / 0.30, 0, 1.1)), skin / luma)
 
     def __call__(self, colour: np.ndarray) -> np.ndarray:
         """Adapt colours (..., 3)."""
@@ -69,6 +74,11 @@ def skin_colour(crop: np.ndarray, points: np.ndarray, radius: int = 6) -> np.nda
     points = np.clip(np.round(points).astype(int), radius, 511 - radius)
     pixels = [crop[y - radius : y + radius, x - radius : x + radius].reshape(-1, 3) for x, y in points]
     return np.median(np.concatenate(pixels).astype(np.float32), axis=0)
+
+
+def saturation(colour: np.ndarray) -> float:
+    """Saturation of a colour (3,), 0..1."""
+    return float(colour.max() - colour.min()) / max(float(colour.max()), 1.0)
 
 
 def brightness(colour: np.ndarray) -> float:

@@ -57,7 +57,7 @@ def build(config: PackConfig, files: Mapping[str, Path], speed: Speed = Speed())
 
     Args:
         config: the pack's configuration.
-        files: model file of each entry as `core.packs.pack.find_models` names them, all present.
+        files: model file of each entry as `core.packs.model_files.find_models` names them, all present.
         speed: how its networks are run.
 
     Raises PackError when a file is damaged or not the right model, or a package is missing that it needs; InputError

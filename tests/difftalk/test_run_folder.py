@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,14 @@ def test_without_hard_links_the_names_are_copies(folder: run_folder.RunFolder, m
     def refused(*_: object) -> None:
         raise OSError("not supported")
 
-    monkeypatch.setattr(run_folder.os, "link", refused)
+    monkeypatch.setattr(os, "link", refused)
     write(folder, 2, True)
     assert (folder.checkpoints / "last.ckpt").read_text() == (folder.checkpoints / "best.ckpt").read_text()
-    assert not list(folder.checkpoints.glob("*.tmp"))
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+        "step=00000002.ckpt",
+    ]
 
 
 def test_a_run_is_found_by_its_folder_and_by_a_checkpoint(folder: run_folder.RunFolder) -> None:

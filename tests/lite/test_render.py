@@ -68,6 +68,14 @@ def test_opening_follows_the_keypoints(puppet):
     assert seen[-1] > 0.25
 
 
+def test_lips_that_are_a_slit_apart_in_the_picture_open_as_far_as_told(puppets):
+    hopper = puppets["hopper"]
+    puppet = Puppet(hopper.render(opening=0.08), hopper.tracker, hopper.space)
+    assert 0.06 < puppet.source.opening < 0.14
+    assert puppet.measure(puppet.render(opening=0.0))[0] < 0.035
+    assert 0.27 < puppet.measure(puppet.render(opening=0.3))[0] < 0.33
+
+
 def test_closed_lips_hide_the_cavity(puppet):
     for opening in (-0.03, 0.0, 0.003):
         deformation = puppet.warp.warp(puppet.feature, puppet.x_s, puppet.keypoints(opening=opening))
@@ -81,6 +89,17 @@ def test_opening_uncovers_dark_and_teeth(puppets):
     grey = [cv2.cvtColor(puppet.render(opening=o), cv2.COLOR_RGB2GRAY)[lips] for o in (0.0, 0.35)]
     dark = [(g < 50).sum() for g in grey]
     assert dark[1] > dark[0] + 300
+
+
+def test_teeth_in_a_slit_are_red_with_shadow_and_not_grey(puppets):
+    puppet = puppets["astronaut"]
+    deformation = puppet.warp.warp(puppet.feature, puppet.x_s, puppet.keypoints(opening=0.05))
+    mouth = deformation.mouth
+    down = mouth.curves[len(mouth.curves) // 2].mean() * np.array([-mouth.axis[1], mouth.axis[0]])
+    column, row = np.round(mouth.origin + down).astype(int)
+    red, _, blue = puppet.decode.decode(deformation)[row, column].astype(float)
+    assert red > 150
+    assert blue < 0.75 * red
 
 
 def test_blink_shuts_the_eyes(puppet):

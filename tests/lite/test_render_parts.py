@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.lite.head_mask import SIZE, hair_ring, head_mask, still_points
+from core.lite.interior import Interior, measure_mouth
 from core.lite.lids import closures
+from core.lite.mesh_regions import LOWER_INNER, UPPER_INNER
 from core.lite.motion_space import LID_PAIRS, SLOT_VERTICES, FaceSpace, normalise_mesh
 from core.lite.own_teeth import cut_mouth
 from core.lite.pose import ANGLE_LIMITS, soft_limit, split_motion
@@ -21,7 +23,7 @@ from core.motion import rotation_matrix
 SPACE = Path(__file__).resolve().parents[2] / "checkpoints" / "ditto_lite" / "motion_space.npz"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def mesh() -> np.ndarray:
     """(478, 3) mean face in the middle of a 512 crop."""
     space = FaceSpace.load(SPACE)
@@ -110,17 +112,29 @@ def test_still_points_keep_clear_of_the_head(mesh):
     assert np.hypot((above[:, 0] - 256) / 118, (above[:, 1] - 240) / 165).min() > 1.1
 
 
-@pytest.mark.parametrize("lower_teeth", [True, False])
-def test_cut_mouth_finds_lower_teeth(lower_teeth):
-    crop = np.full((512, 512, 3), (180, 110, 100), np.uint8)
+LIP = (180, 110, 100)
+UPPER_TEETH = [(285, 300, (230, 230, 230)), (300, 331, (25, 25, 25))]  # rows from, to, colour
+
+
+def cut(*rows):
+    """`cut_mouth` of a mouth 110 pixels wide whose opening, rows 290-330, is painted in strips."""
+    crop = np.full((512, 512, 3), LIP, np.uint8)
     t = np.linspace(0, np.pi, 11)
     upper = np.stack([256 - 50 * np.cos(t), 300 - 10 * np.sin(t)], 1).astype(np.float32)
     lower = np.stack([256 - 50 * np.cos(t), 300 + 30 * np.sin(t)], 1).astype(np.float32)
-    crop[285:300, 205:307] = 230
-    crop[300:331, 205:307] = 25
-    if lower_teeth:
-        crop[318:331, 205:307] = 225
-    jaw, skull, found = cut_mouth(crop, upper, lower, 110.0, Tone(1.0, 1.0, np.ones(3, np.float32)))
+    for first, last, colour in rows:
+        crop[first:last, 205:307] = colour
+    return cut_mouth(crop, upper, lower, 110.0, Tone(1.0, 1.0, np.ones(3, np.float32)))
+
+
+def opaque(layer, y, x=256):
+    """Alpha of a layer at a pixel of the crop."""
+    return layer.rgba[y - layer.origin[1], x - layer.origin[0], 3]
+
+
+@pytest.mark.parametrize("lower_teeth", [True, False])
+def test_cut_mouth_finds_lower_teeth(lower_teeth):
+    jaw, skull, found = cut(*UPPER_TEETH, *[(318, 331, (225, 225, 225))] * lower_teeth)
     assert found == lower_teeth
     assert jaw.jaw and not skull.jaw
     covered = np.maximum(jaw.rgba[..., 3], skull.rgba[..., 3])
@@ -128,8 +142,48 @@ def test_cut_mouth_finds_lower_teeth(lower_teeth):
     assert covered[row - 12 : row + 20, column].min() > 0.98  # the picture's own mouth is covered without a gap
 
 
+def test_the_inner_side_of_the_lower_lip_is_no_teeth():
+    jaw, skull, found = cut(*UPPER_TEETH, (321, 331, (215, 130, 118)))
+    assert not found and jaw.when == "same"  # a wider mouth shows lower teeth, not this strip above a black bar
+    assert opaque(skull, 326) == 0  # and it does not hang from the upper teeth
+
+
+def test_what_lies_below_a_black_gap_under_the_upper_lip_moves_with_the_jaw():
+    jaw, skull, found = cut((285, 305, (12, 8, 8)), (305, 331, (190, 150, 140)))
+    assert found and jaw.when == "always"
+    assert opaque(jaw, 318) == 1 and opaque(skull, 318) == 0
+    shadow_only = cut((285, 305, (90, 80, 75)), (305, 331, (190, 175, 165)))
+    assert not shadow_only[2] and opaque(shadow_only[1], 315) == 1  # teeth in the shadow of the lip stay with the skull
+
+
+def test_gums_end_at_the_corners_of_the_mouth():
+    _, skull, _ = cut(*UPPER_TEETH)
+    assert opaque(skull, 285) > 0.9
+    assert max(opaque(skull, y, x) for y in range(285, 305) for x in (198, 314)) == 0
+
+
+@pytest.mark.parametrize(("opening", "own"), [(0.08, 0.0), (0.25, 1.0)])
+def test_a_slit_gets_drawn_teeth(mesh, opening, own):
+    frame = measure_mouth(mesh)
+    for upper, lower in zip(UPPER_INNER, LOWER_INNER, strict=True):
+        mesh[lower, 1] = mesh[upper, 1] + opening * frame.width
+    inside = Interior.build(np.full((512, 512, 3), LIP, np.uint8), mesh, measure_mouth(mesh), 0.0)
+    assert inside.own == own
+    skull = next(layer for layer in inside.layers if not layer.jaw)
+    solid = skull.rgba[skull.rgba[..., 3] > 0.99][:, :3]
+    assert (solid.min(axis=1).max() > 150) == (own == 0)  # whiter than the lips only where teeth are drawn
+
+
 def test_tone_follows_the_portrait():
     grey = Tone.measure(np.full((512, 512, 3), 100, np.uint8), np.array([[200, 300.0]]))
     assert np.ptp(grey(np.array([150.0, 74.0, 72.0]))) < 1e-3
     dark = Tone.measure(np.full((512, 512, 3), (40, 25, 18), np.uint8), np.array([[200, 300.0]]))
     assert dark(np.array([226.0, 216.0, 200.0])).max() < 90
+
+
+def test_a_pale_face_with_red_lips_has_a_red_mouth():
+    crop = np.full((512, 512, 3), (215, 205, 203), np.uint8)
+    crop[330:360, 150:250] = (190, 90, 100)
+    skin, lips, throat = np.array([[200, 300.0]]), np.array([[200, 345.0]]), np.array([76.0, 32.0, 31.0])
+    pale, red = (np.ptp(tone(throat)) for tone in (Tone.measure(crop, skin), Tone.measure(crop, skin, lips)))
+    assert red > 30 > 2 * pale

@@ -16,8 +16,9 @@ from core.errors import InputError, PackError
 from core.media import read_audio
 from core.motion import SAMPLE_RATE, SAMPLES_PER_FRAME
 from core.packs import pack as packs
+from core.packs.model_files import find_models
 from core.packs.official import build
-from core.packs.pack import best_pack, find_models, open_pack
+from core.packs.pack import best_pack, open_pack
 from core.runs.file_job import RunResult
 from core.sdk import StreamSDK
 from core.settings.config import load_config

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from core.errors import PackError
-from core.packs.pack import EMBEDDED, find_models, load_pack, open_pack, override
+from core.packs.model_files import find_models
+from core.packs.pack import EMBEDDED, load_pack, open_pack, override
 from core.settings.options import PackConfig
 
 OFFICIAL = {

@@ -9,7 +9,7 @@ from multiprocessing import resource_tracker
 
 
 @contextmanager
-def deaf_children() -> Iterator[None]:
+def children_ignore_interrupts() -> Iterator[None]:
     """Processes that are started in the block never get SIGINT; one that comes meanwhile waits for its end."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from core.utils.deaf import deaf_children
+from core.utils.interrupts import children_ignore_interrupts
 
 
 def blocked(pipe) -> None:
@@ -16,13 +16,13 @@ def blocked(pipe) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="POSIX signals")
-def test_children_are_deaf_and_the_parent_is_told_later():
+def test_children_ignore_interrupts_and_the_parent_is_told_later():
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=blocked, args=(there,))
     started = False
     with pytest.raises(KeyboardInterrupt):
-        with deaf_children():
+        with children_ignore_interrupts():
             process.start()
             os.kill(os.getpid(), signal.SIGINT)
             started = True
