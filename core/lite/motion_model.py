@@ -50,7 +50,7 @@ class MotionModel:
     def sampler(
         self, seed: int, steps: int = 1, method: str = "ddim"
     ) -> Callable[[np.ndarray, np.ndarray, int], np.ndarray]:
-        """A function (cond_frame (1, 265), cond (1, T, 393), start) -> (1, T, 265) float32 for windows of T frames.
+        """A function (cond_frame (1, 265), cond (1, 80, 393), start) -> (1, 80, 265) float32 for windows of 80 frames.
 
         `start` is the absolute number of the window's first frame, negative during a warm-up. The pose is that of
         `cond_frame` plus the head motion of `seed`; the expression is absolute (0 = lips closed). `steps` and
@@ -59,11 +59,11 @@ class MotionModel:
         head = HeadMotion(seed)
 
         def sample(cond_frame: np.ndarray, cond: np.ndarray, start: int) -> np.ndarray:
-            if cond.ndim != 3 or cond.shape[0] != 1 or cond.shape[2] < COND_DIM:
-                raise ValueError(f"condition must be (1, T, {COND_DIM}) or wider, got {cond.shape}")
+            if cond.ndim != 3 or cond.shape[:2] != (1, WINDOW) or cond.shape[2] < COND_DIM:
+                raise ValueError(f"condition must be (1, {WINDOW}, {COND_DIM}) or wider, got {cond.shape}")
             exp, gate = self._lips(cond[0])
             lively = QUIET_LIFE + (1 - QUIET_LIFE) * smooth_frames(gate[:, None], NOD_SLOW)[:, 0]
-            pose = head(np.arange(start, start + cond.shape[1]), lively)
+            pose = head(np.arange(start, start + WINDOW), lively)
             pose[:, 0] += nod(cond[0, :, ENERGY], gate)
             return _motion(cond_frame, pose, exp)[None]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.atomic_components.audio2motion import OnlineMotion, warmup_rows
+from core.atomic_components.audio2motion import OfflineMotion, OnlineMotion, warmup_rows
 from core.atomic_components.condition_handler import Character
 from core.atomic_components.speech import LiveSpeech
 from core.lite.motion_model import COND_DIM, EMOTION, MotionModel
@@ -21,11 +21,12 @@ from core.lite.motion_space import FaceSpace
 from core.lite.speech_encoder import SpeechEncoder
 from core.lite.speech_stream import DIM, MELS, WIDTH, SpeechStream, Window
 from core.media import read_audio
-from core.motion import EXP, FPS, MOTION_DIM, SAMPLE_RATE
+from core.motion import FPS, MOTION_DIM, SAMPLE_RATE, Motion
 from core.packs.pack import EMBEDDED
 from core.settings.options import MotionOptions
 
 NEUTRAL, SPOKEN = 4, -5.0  # emotion; least log loudness of a frame that counts as speech
+OVERLAP = 20  # frames that windows of a whole recording share
 
 
 def conditions(features: np.ndarray, _start: int = 0) -> np.ndarray:
@@ -36,9 +37,22 @@ def conditions(features: np.ndarray, _start: int = 0) -> np.ndarray:
     return rows
 
 
+def resting() -> Character:
+    """A character whose motion is all zeros."""
+    none = np.zeros((0, 0), np.float32)
+    return Character(np.zeros(MOTION_DIM, np.float32), none, none, none)
+
+
+def positions(parts: list[Motion], mode: np.ndarray) -> np.ndarray:
+    """(n,) positions of the lips along `mode` (63,)."""
+    return np.concatenate([part.exp.reshape(len(part), -1) for part in parts]) @ mode
+
+
 def lips(model: MotionModel, mode: np.ndarray, features: np.ndarray) -> np.ndarray:
     """(n, 385) features of a whole recording -> (n,) position of the lips along `mode` (63,)."""
-    return model.sampler(0)(np.zeros((1, MOTION_DIM), np.float32), conditions(features)[None], 0)[0][:, EXP] @ mode
+    options = MotionOptions(overlap_v2=OVERLAP, fix_kp_cond=-1)
+    worker = OfflineMotion(model.sampler(0), conditions, resting(), options, model.window)
+    return positions([*worker.push(features), *worker.finish()], mode)
 
 
 def live_lips(
@@ -48,17 +62,15 @@ def live_lips(
     stream = SpeechStream(encoder, window)
     options = MotionOptions(overlap_v2=model.window - window.step, fix_kp_cond=-1)
     silence = encoder.silence(warmup_rows(options, model.window, stream.ahead))
-    none = np.zeros((0, 0), np.float32)
-    character = Character(np.zeros(MOTION_DIM, np.float32), none, none, none)
     worker = OnlineMotion(
-        model.sampler(0), conditions, character, options, silence, window=model.window, block=1, ahead=stream.ahead
+        model.sampler(0), conditions, resting(), options, silence, window=model.window, block=1, ahead=stream.ahead
     )
     hearing, features, moved = LiveSpeech(stream), [], []
     for speech in (*hearing(audio), *hearing.finish()):
         features.append(speech.features)
         moved += worker.push(speech.features, speech.outlook)
     moved += worker.finish()
-    return np.concatenate(features), np.concatenate([part.exp.reshape(len(part), -1) for part in moved]) @ mode
+    return np.concatenate(features), positions(moved, mode)
 
 
 def compare(

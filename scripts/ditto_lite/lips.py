@@ -1,13 +1,14 @@
-"""Speech features to lip components: a ridge regression, and a small network that corrects it."""
+"""Speech features to lip components: a ridge regression, and small motion networks that correct it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from lip_net import LipNet, Sequence80, train_net
+from lip_dit import Clip, MeanMotion, in_windows, train_network
 from ridge import COMPONENTS, CONTEXT, Linear, Moments, Projection, fit_projection, solve, with_context
 from tracks import Talk
 
@@ -15,12 +16,11 @@ from core.lite.motion_space import LIP_SLOTS
 
 EXPRESSIONS = 10  # principal components of the lip keypoints
 FOLDS = 8
-SHARE = 0.5  # of the network in the lips; the rest is the regression, and together they are better than either
+SHARE = 0.5  # of the networks in the lips; the rest is the regression, and together they are better than either
 SEEDS = 2  # networks that are averaged
 EVENT_SCALE, LEAST_PROBABILITY = 3.0, 1e-3
 ENOUGH_R = 0.3  # a component predicted worse than this is damped
 MAX_GAIN = 2.5  # a component that is hardly predictable must not become noise
-AMPLITUDE = 1.15  # what bounding, sealing and rendering the lips take away again, measured on tracked videos
 LIP = list(LIP_SLOTS)
 Events = Callable[[np.ndarray], np.ndarray]  # features (n, 385) -> probabilities (n, 4)
 
@@ -73,39 +73,52 @@ class Lips:
 
     space: LipSpace
     linears: Linears
-    nets: list[LipNet]
+    nets: list[MeanMotion]
     events: Events
     gain: np.ndarray
     centre: np.ndarray
 
-    def exp(self, features: np.ndarray) -> np.ndarray:
-        """(n, 385) -> (n, 21, 3) absolute canonical expression of natural amplitude."""
-        linear = self.linears(features)
-        return self.space.exp((mixed(features, linear, self.events, self.nets) - self.centre) * self.gain + self.centre)
+    def exp(self, features: np.ndarray, live: bool = False) -> np.ndarray:
+        """(n, 385) -> (n, 21, 3) absolute canonical expression of natural amplitude, as of a file or of a stream."""
+
+        def answer(window: np.ndarray) -> np.ndarray:
+            return mixed(window, self.linears(window), self.events, self.nets)
+
+        return self.space.exp((in_windows(features, answer, live) - self.centre) * self.gain + self.centre)
 
 
-def fit_lips(talks: Sequence[Talk], events: Events, seed: int) -> Lips:
-    """Fit everything. The gain restores each component's spread, measured on people that were left out."""
+def fit_lips(talks: Sequence[Talk], events: Events, folder: Path, seed: int) -> Lips:
+    """Fit everything. The gain restores each component's spread, measured on people that were left out.
+
+    `folder` gets data sets and runs of the networks.
+    """
     space = LipSpace.fit(talks)
     linears = fit_linears(talks, space, seed)
-    data = [
-        Sequence80(linears.fold[talk.person], condition(features, linears(features, talk.person), events), *rest)
+    clips = [
+        Clip(linears.fold[talk.person], condition(features, linears(features, talk.person), events), *rest)
         for talk in talks
         for features in (talk.features, talk.live)
         for rest in [(space.components(talk), talk.speaking)]
     ]
-    halves = [train_net([one for one in data if one.fold % 2 != half], space.scale, seed) for half in range(2)]
+    halves = [
+        train_network([clip for clip in clips if clip.fold % 2 != half], space.scale, folder / f"half_{half}", seed)
+        for half in range(2)
+    ]
     made, real = [], []
     for talk in talks:
-        half = linears.fold[talk.person] % 2
-        linear = linears(talk.features, talk.person)
-        made.append(mixed(talk.features, linear, events, [halves[half]])[talk.speaking])
+        net = halves[linears.fold[talk.person] % 2]
+        made.append(in_windows(talk.features, _stranger(linears, talk.person, events, net))[talk.speaking])
         real.append(space.components(talk)[talk.speaking])
     made, real = np.concatenate(made), np.concatenate(real)
     gain = np.minimum(real.std(axis=0) / made.std(axis=0), MAX_GAIN)
-    gain *= AMPLITUDE * np.clip(correlations(made, real) / ENOUGH_R, 0, 1)
-    nets = [train_net(data, space.scale, seed + 1 + i) for i in range(SEEDS)]
+    gain *= np.clip(correlations(made, real) / ENOUGH_R, 0, 1)
+    nets = [train_network(clips, space.scale, folder / f"all_{i}", seed + i) for i in range(SEEDS)]
     return Lips(space, linears, nets, events, gain, made.mean(axis=0))
+
+
+def _stranger(linears: Linears, person: str, events: Events, net: MeanMotion) -> Callable[[np.ndarray], np.ndarray]:
+    """Features of a window (80, 385) -> components, by models that have not seen the person."""
+    return lambda window: mixed(window, linears(window, person), events, [net])
 
 
 def fit_linears(talks: Sequence[Talk], space: LipSpace, seed: int) -> Linears:
@@ -130,10 +143,10 @@ def condition(features: np.ndarray, linear: np.ndarray, events: Events) -> np.nd
     return np.concatenate([linear, np.log(heard / (1 - heard)) / EVENT_SCALE, energy], axis=1).astype(np.float32)
 
 
-def mixed(features: np.ndarray, linear: np.ndarray, events: Events, nets: Sequence[LipNet]) -> np.ndarray:
-    """(n, 10) components before the gain."""
+def mixed(window: np.ndarray, linear: np.ndarray, events: Events, nets: Sequence[MeanMotion]) -> np.ndarray:
+    """Features of a window (80, 385) and the regression's answer -> (80, 10) components before the gain."""
     with torch.no_grad():
-        rows = torch.from_numpy(condition(features, linear, events)[None])
+        rows = torch.from_numpy(condition(window, linear, events)[None])
         found = torch.stack([net(rows)[0] for net in nets]).mean(dim=0).numpy()
     return (1 - SHARE) * linear + SHARE * found
 

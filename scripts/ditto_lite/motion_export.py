@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from lip_net import REACH
+import torch
+from lip_dit import FRAMES, INPUTS, MeanMotion
 from lips import EVENT_SCALE, LEAST_PROBABILITY, LIP, SHARE
 from onnx import TensorProto, helper, numpy_helper
 from ridge import CONTEXT, QUIET, WIDTH
@@ -42,7 +45,7 @@ class Graph:
 
 
 def export(path: Path, lips: Any, projection: Any, events: Any) -> None:
-    """Write `features` (1, T, 385) -> `exp` (1, T, 63) and `events` (1, T, 4), ends repeated."""
+    """Write `features` (1, 80, 385) -> `exp` (1, 80, 63) and `events` (1, 80, 4)."""
     graph = Graph()
     columns = [
         graph.node("Slice", "features", *(graph.constant(np.array([v])) for v in (a, b, 2)))
@@ -52,17 +55,17 @@ def export(path: Path, lips: Any, projection: Any, events: Any) -> None:
     z = _project(graph, columns[0], energy, lips.linears.projection)
     heard = _events(graph, _channels(graph, _project(graph, columns[0], energy, projection), 3), events)
     linear = _linear(graph, _channels(graph, z, CONTEXT), lips.linears.whole)
-    rows = _channels(graph, _condition(graph, linear, heard, energy), REACH)
-    nets = graph.node("Sum", *(_lip_net(graph, rows, net) for net in lips.nets))
+    rows = _condition(graph, linear, heard, energy)
+    nets = graph.node("Sum", *(_mean_motion(graph, rows, net) for net in lips.nets))
     nets = graph.node("Mul", nets, graph.floats([SHARE / len(lips.nets)]))
     mixed = graph.node("Add", graph.node("Mul", linear, graph.floats([1 - SHARE])), nets)
     _keypoints(graph, mixed, lips)
-    io = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, "frames", size])
+    tensors = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, FRAMES, size])
         for name, size in (("features", WIDTH + 1), ("exp", 63), ("events", 4))
     ]
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "audio2motion", io[:1], io[1:], graph.weights),
+        helper.make_graph(graph.nodes, "audio2motion", tensors[:1], tensors[1:], graph.weights),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=8,
     )
@@ -95,13 +98,20 @@ def _condition(graph: Graph, linear: str, heard: str, energy: str) -> str:
     return graph.node("Concat", linear, graph.node("Div", odds, graph.floats([EVENT_SCALE])), energy, axis=2)
 
 
-def _lip_net(graph: Graph, x: str, net: Any) -> str:
-    """LipNet after its padding."""
-    x = graph.node("Relu", _conv(graph, x, net.first))
-    for layer, cut in ((net.second, 4), (net.third, 1)):
-        inner = graph.node("Slice", x, *(graph.constant(np.array([v])) for v in (cut, -cut, 2)))
-        x = graph.node("Add", inner, graph.node("Relu", _conv(graph, x, layer)))
-    return graph.node("Transpose", _conv(graph, x, net.last), perm=[0, 2, 1])
+def _mean_motion(graph: Graph, rows: str, network: MeanMotion) -> str:
+    """A trained network: (1, 80, 15) -> (1, 80, 10)."""
+    file = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # constants that come from shapes are meant, shapes are fixed
+        example = (torch.zeros(1, FRAMES, INPUTS),)
+        names = {"input_names": ["rows"], "output_names": ["lips"]}
+        torch.onnx.export(network, example, file, opset_version=OPSET, dynamo=False, **names)
+    model = onnx.load_from_string(file.getvalue())
+    part = onnx.compose.add_prefix(model, f"net{len(graph.nodes)}_").graph
+    graph.node("Identity", rows, output=part.input[0].name)
+    graph.nodes.extend(part.node)
+    graph.weights.extend(part.initializer)
+    return part.output[0].name
 
 
 def _keypoints(graph: Graph, components: str, lips: Any) -> None:

@@ -6,8 +6,8 @@
 1. A small convolutional network that hears closures, lip to teeth, rounding and speech, on synthetic speech with known
    phone times.
 2. Ridge regression from the speech encoder's output to the lip keypoints of tracked clips.
-3. Small convolutional networks from what 1 and 2 say to the same lips, on features of whole recordings and of streams.
-   They are told what a regression says that has not seen the person. The lips are the mean of 2 and 3.
+3. Small MotionDiTs, by MotionDiT/train.py, from what 1 and 2 say to the same lips, on features of whole recordings and
+   of streams. They are told what a regression says that has not seen the person. The lips are the mean of 2 and 3.
 
 With --held_out all are first fitted without those people and one voice and scored on them. The file written is fitted
 on everything.
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=Path, nargs="+", required=True, help="folders with 25 fps talking clips")
     parser.add_argument("--phones", type=Path, required=True, help="folder written by make_phone_speech.py")
-    parser.add_argument("--cache", type=Path, required=True, help="folder for tracks, reused when it exists")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for tracks, reused, and for training runs")
     parser.add_argument("--held_out", nargs="*", default=[], help="person ids to score on: clip names without number")
     parser.add_argument("--pack", type=Path, default=PACK)
     parser.add_argument("--report", type=Path, help="JSON file for the held-out figures")
@@ -57,21 +57,22 @@ def main() -> None:
     talks = [talk for talk in (to_talk(track, space) for track in tracks) if talk is not None]
     spoken = load_utterances(args.phones, SpeechEncoder(args.pack / "speech_encoder.onnx"), args.seed)
     if args.held_out:
-        report = json.dumps(evaluate(talks, spoken, space.modes[0], args.held_out, args.seed), indent=1)
+        found = evaluate(talks, spoken, space.modes[0], args.held_out, args.cache / "held_out", args.seed)
+        report = json.dumps(found, indent=1)
         log.info("%s", report)
         if args.report:
             args.report.write_text(report)
-    lips, projection, events = fit(talks, spoken, space.modes[0], args.seed)
+    lips, projection, events = fit(talks, spoken, space.modes[0], args.cache / "final", args.seed)
     export(args.pack / "audio2motion.onnx", lips, projection, events)
 
 
 def fit(
-    talks: list[Talk], spoken: list[Utterance], mode: np.ndarray, seed: int
+    talks: list[Talk], spoken: list[Utterance], mode: np.ndarray, folder: Path, seed: int
 ) -> tuple[Lips, Projection, torch.nn.Module]:
-    """Lip model, and the event network with its projection."""
+    """Lip model, and the event network with its projection. `folder` gets the runs of MotionDiT/train.py."""
     projection, events = fit_events(talks, spoken, seed)
     heard = partial(probabilities, events, projection)
-    return fit_lips(habits_removed(talks, mode), heard, seed), projection, events
+    return fit_lips(habits_removed(talks, mode), heard, folder, seed), projection, events
 
 
 def habits_removed(talks: list[Talk], mode: np.ndarray) -> list[Talk]:
@@ -90,28 +91,30 @@ def fit_events(talks: list[Talk], spoken: list[Utterance], seed: int) -> tuple[P
     return projection, train_events(spoken, projection, seed)
 
 
-def evaluate(talks: list[Talk], spoken: list[Utterance], mode: np.ndarray, held_out: list[str], seed: int) -> dict:
+def evaluate(
+    talks: list[Talk], spoken: list[Utterance], mode: np.ndarray, held_out: list[str], folder: Path, seed: int
+) -> dict:
     """Figures on people and on a voice that the models have not seen."""
     train = [talk for talk in talks if talk.person not in held_out]
     test = [talk for talk in talks if talk.person in held_out]
-    lips, projection, events = fit(train, [item for item in spoken if item.voice != HELD_OUT_VOICE], mode, seed)
-    report = {"whole": _people(test, lips), "live": _people([replace(t, features=t.live) for t in test], lips)}
+    lips, projection, events = fit(train, [item for item in spoken if item.voice != HELD_OUT_VOICE], mode, folder, seed)
+    report = {"whole": _people(test, lips), "live": _people(test, lips, live=True)}
     report["events"] = _score_events([item for item in spoken if item.voice == HELD_OUT_VOICE], projection, events)
     report["closure_on_clips"] = _closures_on_clips(test, projection, events)
     return report
 
 
-def _people(talks: list[Talk], lips: Lips) -> dict:
+def _people(talks: list[Talk], lips: Lips, live: bool = False) -> dict:
     names = sorted({talk.person for talk in talks})
-    people = {person: _score([talk for talk in talks if talk.person == person], lips) for person in names}
+    people = {person: _score([talk for talk in talks if talk.person == person], lips, live) for person in names}
     keys = ("opening_r", "width_r", "opening_range")
     return {"people": people, **{key: round(float(np.mean([row[key] for row in people.values()])), 3) for key in keys}}
 
 
-def _score(talks: list[Talk], lips: Lips) -> dict:
+def _score(talks: list[Talk], lips: Lips, live: bool) -> dict:
     truth, guess = [], []
     for talk in talks:
-        predicted = replace(talk, exp=lips.exp(talk.features))
+        predicted = replace(talk, exp=lips.exp(talk.live if live else talk.features, live))
         for rows, one in ((truth, talk), (guess, predicted)):
             rows.append(np.stack([one.opening(), one.stretch()], axis=1)[talk.speaking])
     truth, guess = np.concatenate(truth), np.concatenate(guess)

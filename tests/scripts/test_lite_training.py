@@ -1,6 +1,7 @@
 """The pieces of the training scripts of the embedded pack that can go wrong silently."""
 
 import importlib
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,9 @@ def random_lips(script):
     """A lip model and an event network with random weights."""
     import torch
 
-    ridge, lips, lip_net, phones = (script(name) for name in ("ridge", "lips", "lip_net", "phones"))
+    from core.models.lmdm import Lmdm, LmdmSizes
+
+    ridge, lips, lip_dit, phones = (script(name) for name in ("ridge", "lips", "lip_dit", "phones"))
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
 
@@ -45,38 +48,78 @@ def random_lips(script):
     linear = ridge.Linear(normal(11 * 201, 10) / 50, normal(10))
     space = lips.LipSpace(normal(33), normal(10, 33), normal(10) ** 2)
     events = phones.EventNet(97).eval()
-    nets = [lip_net.LipNet().eval() for _ in range(2)]
+    sizes = LmdmSizes(80, 10, 15, width=16, heads=1, feedforward=32, encoder_layers=1, decoder_layers=1)
+    nets = [lip_dit.MeanMotion(Lmdm(sizes)).eval() for _ in range(2)]
     heard = partial(phones.probabilities, events, projections[1])
     linears = lips.Linears(projections[0], linear, [], {})
     return lips.Lips(space, linears, nets, heard, normal(10), normal(10)), projections[1], events
 
 
-@pytest.mark.parametrize("frames", [5, 80])
-def test_exported_model_says_what_the_trained_one_does(script, tmp_path, frames):
+def test_exported_model_says_what_the_trained_one_does(script, tmp_path):
     pytest.importorskip("torch")
     export = script("motion_export").export
     lips, projection, events = random_lips(script)
     export(tmp_path / "model.onnx", lips, projection, events)
-    features = np.random.default_rng(1).normal(size=(frames, 385)).astype(np.float32)
+    features = np.random.default_rng(1).normal(size=(80, 385)).astype(np.float32)
     out = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["exp", "events"], {"features": features[None]})
-    np.testing.assert_allclose(out[0].reshape(frames, 21, 3), lips.exp(features), atol=0.02, rtol=0.01)
+    np.testing.assert_allclose(out[0].reshape(80, 21, 3), lips.exp(features), atol=0.02, rtol=0.01)
     np.testing.assert_allclose(out[1][0], lips.events(features), atol=0.01)
 
 
-def test_lip_network_learns_what_it_is_told(script):
+@pytest.fixture
+def clips(script):
+    """Two clips whose lips, while they speak, are 3 above what the regression says."""
     pytest.importorskip("torch")
+    lip_dit, rng = script("lip_dit"), np.random.default_rng(0)
+    told = [rng.normal(size=(300, 15)).astype(np.float32) for _ in range(2)]
+    return [lip_dit.Clip(0, rows, rows[:, :10] + 3, np.arange(300) >= 100) for rows in told]
+
+
+def test_training_recordings_go_from_clip_to_clip(script, clips, tmp_path, monkeypatch):
+    lip_dit = script("lip_dit")
+    for name, value in (("NOISE", 0.0), ("SHIFT", 0.0), ("RECORDINGS", 2), ("LENGTH", 400)):
+        monkeypatch.setattr(lip_dit, name, value)
+    lip_dit.write_recordings(clips, tmp_path, np.random.default_rng(1))
+    records = json.loads((tmp_path / "list.json").read_text())
+    assert [record["frame_num"] for record in records] == [480, 480]
+    rows, motion = (np.load(records[0][name]) for name in ("aud", "mtn"))
+    source = np.concatenate([clip.condition for clip in clips])
+    where = np.array([np.abs(source - row).sum(axis=1).argmin() for row in rows])
+    np.testing.assert_allclose(source[where], rows, atol=1e-6)
+    lengths = np.diff(np.flatnonzero(np.r_[True, np.diff(where) != 1, True]))[:-1]  # the last one is cut
+    assert lengths.min() >= 10 and lengths.max() <= 40
+    assert {0, 1} == set(where // 300)
+    silent = where % 300 < 90
+    np.testing.assert_allclose(motion[silent], rows[silent, :10], atol=1e-6)
+    voiced = where % 300 > 110
+    np.testing.assert_allclose(motion[voiced], rows[voiced, :10] + 3, atol=1e-5)
+
+
+def test_motion_network_learns_the_same_way_twice(script, clips, tmp_path, monkeypatch):
     import torch
 
-    lip_net = script("lip_net")
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(400, 15)).astype(np.float32)
-    wanted = np.tanh(rows[:, :10] * rows[:, 10:11])
-    clip = lip_net.Sequence80(0, rows, wanted, np.ones(400, bool))
-    net, again = (lip_net.train_net([clip], np.ones(10), seed=3, steps=120) for _ in range(2))
+    lip_dit = script("lip_dit")
+    monkeypatch.setattr(lip_dit, "RECORDINGS", 1)
+    monkeypatch.setattr(lip_dit, "LENGTH", 8 * 50)
+    quick = {"batch_size": 8, "lr": 1e-2, "warmup_steps": 5, "ema_decay": 0.8, "latent_dim": 16}
+    net, again = (lip_dit.train_network(clips, np.ones(10), tmp_path, 3, quick) for _ in range(2))
+    rows = torch.from_numpy(np.stack([clip.condition[150:230] for clip in clips]))
     with torch.no_grad():
-        found = net(torch.from_numpy(rows[None]))[0].numpy()
-        np.testing.assert_array_equal(found, again(torch.from_numpy(rows[None]))[0].numpy())
-    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.2
+        found = net(rows)
+        torch.testing.assert_close(found, again(rows), rtol=0, atol=0)
+        still = torch.zeros(2, 80, 10)
+        asked = net.network.predict(still, still[:, 0], rows, torch.full((2,), 999), torch.ones(2, dtype=torch.bool))
+    torch.testing.assert_close(found, asked, rtol=1e-4, atol=1e-4)
+    assert found.mean() > 1
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("frames", [3, 79, 80, 100, 101, 333])
+def test_windows_are_joined_frame_by_frame(script, live, frames):
+    pytest.importorskip("torch")
+    rows = np.random.default_rng(0).normal(size=(frames, 2)).astype(np.float32)
+    joined = script("lip_dit").in_windows(rows, lambda window: 2 * window, live)
+    np.testing.assert_allclose(joined, 2 * rows, atol=1e-5)
 
 
 def test_context_keeps_the_frame_in_the_middle(script):
