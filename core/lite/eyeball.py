@@ -20,6 +20,8 @@ FULL_UP = 0.8  # openings to look up that show as MAX_UP: more stretch would fol
 LID_FOLLOW = 1.6  # how far upper lids go along with what is shown, in openings per opening; up half as far as down
 START = 0.004  # of those units: less changes no pixel
 LEAST_SHIFT = 0.05  # pixels
+ENOUGH_WHITE = 0.6  # of the white on the other side of the iris: a corner that shows so much is stretched
+LEAST_WHITE = 0.08  # of the eye width: less is not mirrored
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,30 @@ class EyeBall:
         du, shift = self._moved(v, side * self.width, up)
         high, low = self._lids_at(du)
         moved = self._remapped(crop, du, np.clip(v + shift, high, np.maximum(low, high)) - self.v)
+        moved = self._with_white(crop, moved, v, side * self.width)
         inside = np.clip((v - self.lid) / self._edge, 0, 1) * np.clip((self.lower - v) / self._edge, 0, 1)
         base = out[self.box].astype(np.float32)
         out[self.box] = (base + inside[..., None] * (moved - base) + 0.5).astype(np.uint8)
+
+    def _with_white(self, crop: np.ndarray, moved: np.ndarray, v: np.ndarray, side: float) -> np.ndarray:
+        """Where the iris moves away from a corner whose white the source hides, the mirrored white of the other one."""
+        sign = 1.0 if side > 0 else -1.0  # of the way from the bared corner to the iris
+        radius = IRIS * self.width
+        here, there = self.iris - radius, self.width - self.iris - radius  # white on the left and on the right
+        if sign < 0:
+            here, there = there, here
+        here = max(here, 0.0)
+        if there < LEAST_WHITE * self.width or here >= ENOUGH_WHITE * there or abs(side) < START * self.width:
+            return moved
+        share = 1 - here / (ENOUGH_WHITE * there)
+        bared = here + abs(side)  # from the corner to the moved iris
+        way = sign * (self.iris - self.u) - radius + abs(side)  # from the moved iris towards the corner
+        du = self.iris + sign * (radius + way * there / bared) - self.u
+        high, low = self._lids_at(du)
+        part = np.clip((v - self.lid) / np.maximum(self.lower - self.lid, 1), 0, 1)
+        white = self._remapped(crop, du, high + part * np.maximum(low - high, 0) - self.v)
+        weight = share * np.clip(way / self._edge, 0, 1)[..., None]
+        return moved + weight * (white.astype(np.float32) - moved)
 
     @property
     def _edge(self) -> float:
