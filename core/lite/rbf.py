@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 SMOOTHING = 0.5
@@ -38,7 +37,12 @@ class Interpolant:
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
-    return cv2.magnitude(a[:, :1] - b[:, 0], a[:, 1:2] - b[:, 1])
+    dx = a[:, :1] - b[:, 0]
+    dy = a[:, 1:2] - b[:, 1]
+    dx *= dx
+    dy *= dy
+    dx += dy
+    return np.sqrt(dx, out=dx)
 
 
 def cubic_matrix(positions: np.ndarray, n: int) -> np.ndarray:
