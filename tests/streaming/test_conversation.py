@@ -120,8 +120,10 @@ def test_a_failing_stage_comes_out_of_the_iteration(session):
 
 def test_close_ends_iteration_and_threads(session):
     talk = Conversation(session)
-    threading.Timer(0.2, talk.close).start()
+    closing = threading.Timer(0.2, talk.close)
+    closing.start()
     assert len(list(talk)) < 100
+    closing.join()
     assert not any(thread.name == "conversation" for thread in threading.enumerate())
 
 
