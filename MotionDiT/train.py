@@ -15,6 +15,8 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, without installing the project
@@ -53,15 +55,28 @@ def train(options: TrainOptions) -> None:
     runtime.open()
     if resumed:
         trainer.resume()
-    signal.signal(signal.SIGTERM, lambda *_: setattr(trainer, "stop", True))
-    signal.signal(signal.SIGINT, lambda *_: setattr(trainer, "stop", True))
     try:
-        trainer.run()
+        with stopped_by_signals(trainer):
+            trainer.run()
     except Exception as error:
         if not isinstance(error, DittoError):
             write_error(options.run_folder, runtime.rank)
         raise
     runtime.close()
+
+
+@contextmanager
+def stopped_by_signals(trainer) -> Iterator[None]:
+    """Ctrl-C and SIGTERM let the trainer finish its step and save."""
+    before = {
+        number: signal.signal(number, lambda *_: setattr(trainer, "stop", True))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def announce(trainer) -> None:

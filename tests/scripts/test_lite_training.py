@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -102,7 +103,9 @@ def test_motion_network_learns_the_same_way_twice(script, clips, tmp_path, monke
     monkeypatch.setattr(lip_dit, "RECORDINGS", 1)
     monkeypatch.setattr(lip_dit, "LENGTH", 8 * 50)
     quick = {"batch_size": 8, "lr": 1e-2, "warmup_steps": 5, "ema_decay": 0.8, "latent_dim": 16}
+    handler = signal.getsignal(signal.SIGINT)
     net, again = (lip_dit.train_network(clips, np.ones(10), tmp_path, 3, quick) for _ in range(2))
+    assert signal.getsignal(signal.SIGINT) is handler  # Ctrl-C ends the program again
     rows = torch.from_numpy(np.stack([clip.condition[150:230] for clip in clips]))
     with torch.no_grad():
         found = net(rows)
